@@ -1,0 +1,430 @@
+"""Every record of the protocol, as frozen values.
+
+One class a record, one Avro schema of the same name in `fdstream/serde/schemas/`. Constructing a record checks
+the ranges that Avro cannot express and raises `ValueError`; the decoder turns that into a refusal. This file
+knows no bytes, no topics' full names and no clock.
+
+Common fields:
+    nonce          16 random bytes naming one life of a federation: topics deleted and made again do not mix
+    round          1, 2, …; the global model *of* round r is the one that clients train on in round r
+    ordinal        1, 2, …; how often this round has tried to close
+    shard          0 … P-1; the chunks whose index is `shard` modulo P, and the partition they travel in
+    attempt        16 random bytes naming one try of one writer to upload something
+    offset fields  positions in a Kafka partition
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+ConfigValue = str | int | float | bool
+Metrics = Mapping[str, float]
+
+MAX_SHARDS = 1024
+MAX_CLIENTS = 100_000
+MAX_NUM_EXAMPLES = 1 << 24
+MAX_NAME_LENGTH = 256
+MAX_METRICS = 64
+MAX_TEXT_LENGTH = 2000
+MAX_OFFSET = (1 << 62) - 1
+
+
+def _within(name: str, value: int | float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}, outside {low} to {high}")
+
+
+def _offsets(name: str, values: tuple[int, ...], length: int | None = None) -> None:
+    if length is not None and len(values) != length:
+        raise ValueError(f"{name} has {len(values)} entries, expected {length}")
+    for value in values:
+        _within(name, value, 0, MAX_OFFSET)
+
+
+def _text(name: str, value: str, longest: int = MAX_TEXT_LENGTH) -> None:
+    if len(value) > longest:
+        raise ValueError(f"{name} has {len(value)} characters, more than {longest}")
+
+
+def _identifier(name: str, value: str) -> None:
+    _text(name, value, MAX_NAME_LENGTH)
+    if not value or not value.isprintable():
+        raise ValueError(f"{name} must be printable and not empty")
+
+
+def _metrics(name: str, values: Metrics) -> None:
+    if len(values) > MAX_METRICS:
+        raise ValueError(f"{name} has {len(values)} entries, more than {MAX_METRICS}")
+    for key, value in values.items():
+        _identifier(f"a name in {name}", key)
+        if not math.isfinite(value):
+            raise ValueError(f"{name}[{key!r}] is {value}, not a finite number")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One named tensor of the model: its dtype by name (allow-list in `layout`) and shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardModel:
+    """Where one shard of a model lies: the writer's attempt, where to start reading, and what to find.
+
+    `start` is the offset of the first chunk of the attempt in its partition; `digest` is the shard digest
+    (xxh3-128 over the digests of its weight chunks, then of its strategy-state chunks, in index order).
+    """
+
+    attempt: bytes  # 16 bytes
+    start: int
+    digest: bytes  # 16 bytes
+
+    def __post_init__(self) -> None:
+        _within("start", self.start, 0, MAX_OFFSET)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for a whole federation; the first FederationOpened fixes it for every server."""
+
+    num_rounds: int
+    min_clients: int
+    max_clients: int
+    deadline_seconds: float
+    max_extensions: int
+    fraction: float  # of the clients asked to take part in a round, 0 < fraction <= 1
+    strategy: str  # for example "fedavg" or "fedadam:lr=0.01"
+    keep_rounds: int  # 0 keeps all
+    seed: int
+    final_evaluation: bool  # whether a last round only evaluates the final model
+
+    def __post_init__(self) -> None:
+        _within("num_rounds", self.num_rounds, 1, 1 << 31)
+        _within("min_clients", self.min_clients, 1, MAX_CLIENTS)
+        _within("max_clients", self.max_clients, self.min_clients, MAX_CLIENTS)
+        _within("deadline_seconds", self.deadline_seconds, 1e-3, 1e9)
+        _within("max_extensions", self.max_extensions, 0, 1 << 31)
+        _within("fraction", self.fraction, 1e-9, 1.0)
+        _within("keep_rounds", self.keep_rounds, 0, 1 << 31)
+        _within("seed", self.seed, 0, MAX_OFFSET)
+        _text("strategy", self.strategy)
+
+
+@dataclass(frozen=True, slots=True)
+class FederationOpened:
+    """control: opens the federation. The initial model's chunks are in the log before this is written."""
+
+    nonce: bytes
+    tensors: tuple[TensorInfo, ...]
+    chunk_bytes: int
+    shards: int
+    slots: int
+    settings: Settings
+    config: Mapping[str, ConfigValue]
+    model: tuple[ShardModel, ...]  # [shards]
+
+    def __post_init__(self) -> None:
+        _within("chunk_bytes", self.chunk_bytes, 8, 1 << 26)
+        _within("shards", self.shards, 1, MAX_SHARDS)
+        _within("slots", self.slots, 1, 64)
+        if len(self.model) != self.shards:
+            raise ValueError(f"model names {len(self.model)} shards, expected {self.shards}")
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOpened:
+    """control: a round starts. What lies before the start offsets is never read for this round."""
+
+    nonce: bytes
+    round: int
+    training: bool  # False: clients only evaluate the model; nobody uploads an update
+    model: tuple[ShardModel, ...]  # [shards]
+    updates_start: tuple[int, ...]  # [shards]
+    reports_start: int
+    shards_start: tuple[int, ...]  # [shards]
+    sampling_nonce: bytes  # 16 bytes
+    previous: bytes  # sha256 of the previous RoundClosed's bytes; zeros in the first round
+
+    def __post_init__(self) -> None:
+        _within("round", self.round, 1, 1 << 31)
+        _offsets("updates_start", self.updates_start, len(self.model))
+        _offsets("shards_start", self.shards_start, len(self.model))
+        _within("reports_start", self.reports_start, 0, MAX_OFFSET)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundExtended:
+    """control: the round needs more reports. The deadline starts anew and more clients are asked.
+
+    Clients whose report is in `excluded`, or who failed, may report once more.
+    """
+
+    nonce: bytes
+    round: int
+    extension: int  # 1, 2, …
+    fraction: float
+    excluded: tuple[int, ...]  # offsets of reports
+
+    def __post_init__(self) -> None:
+        _within("round", self.round, 1, 1 << 31)
+        _within("extension", self.extension, 1, 1 << 31)
+        _within("fraction", self.fraction, 1e-9, 1.0)
+        _offsets("excluded", self.excluded)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundClosing:
+    """control: writes the candidates for the cohort down, once per ordinal."""
+
+    nonce: bytes
+    round: int
+    ordinal: int
+    accepted: tuple[int, ...]  # offsets of reports, ascending
+    updates_end: tuple[int, ...]  # [shards]; every chunk that counts lies before its partition's end
+
+    def __post_init__(self) -> None:
+        _within("round", self.round, 1, 1 << 31)
+        _within("ordinal", self.ordinal, 1, 1 << 31)
+        _offsets("accepted", self.accepted)
+        _offsets("updates_end", self.updates_end)
+        if list(self.accepted) != sorted(set(self.accepted)):
+            raise ValueError("accepted is not in ascending order")
+
+
+@dataclass(frozen=True, slots=True)
+class RoundClosed:
+    """control: the round is over; `model` is what the next round starts from."""
+
+    nonce: bytes
+    round: int
+    ordinal: int
+    num_clients: int
+    num_examples: int
+    train_metrics: Metrics  # means over the cohort, weighted by num_examples
+    evaluate_metrics: Metrics  # of the model of this round, weighted by evaluated_examples
+    model: tuple[ShardModel, ...]  # [shards]
+    model_sha256: bytes  # 32 bytes
+
+    def __post_init__(self) -> None:
+        _within("round", self.round, 1, 1 << 31)
+        _within("ordinal", self.ordinal, 1, 1 << 31)
+        _within("num_clients", self.num_clients, 0, MAX_CLIENTS)
+        _within("num_examples", self.num_examples, 0, MAX_OFFSET)
+        _metrics("train_metrics", self.train_metrics)
+        _metrics("evaluate_metrics", self.evaluate_metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalEvaluated:
+    """control: what the server's own evaluation found for the model of a round. Holds nothing up."""
+
+    nonce: bytes
+    round: int
+    metrics: Metrics
+
+    def __post_init__(self) -> None:
+        _within("round", self.round, 1, 1 << 31)
+        _metrics("metrics", self.metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class FederationFinished:
+    """control: nothing follows. `failed` tells a federation that gave up from one that reached its end."""
+
+    nonce: bytes
+    rounds: int  # training rounds closed
+    failed: bool
+    reason: str
+
+    def __post_init__(self) -> None:
+        _within("rounds", self.rounds, 0, 1 << 31)
+        _text("reason", self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A report left out of the cohort by a shard, and why."""
+
+    report: int  # offset
+    reason: str
+
+    def __post_init__(self) -> None:
+        _within("report", self.report, 0, MAX_OFFSET)
+        _text("reason", self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardVerdict:
+    """shards: which of a closing's reports this shard cannot take. The first of (round, ordinal, shard) counts."""
+
+    nonce: bytes
+    round: int
+    ordinal: int
+    shard: int
+    excluded: tuple[Exclusion, ...]
+
+    def __post_init__(self) -> None:
+        _within("round", self.round, 1, 1 << 31)
+        _within("ordinal", self.ordinal, 1, 1 << 31)
+        _within("shard", self.shard, 0, MAX_SHARDS - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """shards: this shard of the next model is in the log. The first of (round, ordinal, shard) counts."""
+
+    nonce: bytes
+    round: int
+    ordinal: int
+    shard: int
+    model: ShardModel
+
+    def __post_init__(self) -> None:
+        _within("round", self.round, 1, 1 << 31)
+        _within("ordinal", self.ordinal, 1, 1 << 31)
+        _within("shard", self.shard, 0, MAX_SHARDS - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """reports: a client's summary of its update, written after every chunk of it is acknowledged.
+
+    In a round without training `digests` is empty and `num_examples` 0. With `failure` set the client could
+    not take part and says why.
+    """
+
+    nonce: bytes
+    client: str
+    attempt: bytes
+    round: int
+    round_offset: int  # of the RoundOpened it answers, in control
+    num_examples: int
+    metrics: Metrics  # of training
+    evaluated_examples: int
+    evaluate_metrics: Metrics  # of the received model, on the client's own data
+    digests: tuple[bytes, ...]  # [shards], each 16 bytes
+    failure: str | None = None
+
+    def __post_init__(self) -> None:
+        _identifier("client", self.client)
+        _within("round", self.round, 1, 1 << 31)
+        _within("round_offset", self.round_offset, 0, MAX_OFFSET)
+        _within("num_examples", self.num_examples, 0, MAX_NUM_EXAMPLES)
+        _within("evaluated_examples", self.evaluated_examples, 0, MAX_NUM_EXAMPLES)
+        _metrics("metrics", self.metrics)
+        _metrics("evaluate_metrics", self.evaluate_metrics)
+        if len(self.digests) > MAX_SHARDS:
+            raise ValueError(f"digests has {len(self.digests)} entries, more than {MAX_SHARDS}")
+        _text("failure", self.failure or "")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChunk:
+    """round-<slot>.model: a slice of the model of `round`, in partition `index` modulo P.
+
+    part 0 holds weights in the tensor's dtype; part 1 … hold the strategy's state in the update dtype.
+    """
+
+    nonce: bytes
+    attempt: bytes
+    round: int
+    part: int
+    index: int
+    data: bytes | memoryview
+
+    def __post_init__(self) -> None:
+        _within("round", self.round, 1, (1 << 31) + 1)
+        _within("part", self.part, 0, 16)
+        _within("index", self.index, 0, 1 << 40)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateChunk:
+    """round-<slot>.updates: a slice of (trained − received) in the update dtype, in partition `index` mod P."""
+
+    nonce: bytes
+    attempt: bytes
+    round: int
+    index: int
+    num_examples: int
+    data: bytes | memoryview
+
+    def __post_init__(self) -> None:
+        _within("round", self.round, 1, 1 << 31)
+        _within("index", self.index, 0, 1 << 40)
+        _within("num_examples", self.num_examples, 1, MAX_NUM_EXAMPLES)
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """members: a member is alive, and what it is doing. Nothing that decides a round reads it."""
+
+    ROLES: ClassVar[tuple[str, ...]] = ("client", "server")
+
+    member: str
+    role: str
+    state: str
+    round: int
+    profile: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _identifier("member", self.member)
+        if self.role not in self.ROLES:
+            raise ValueError(f"role is {self.role!r}, not one of {', '.join(self.ROLES)}")
+        _identifier("state", self.state)
+        _within("round", self.round, 0, 1 << 31)
+        if len(self.profile) > MAX_METRICS:
+            raise ValueError(f"profile has {len(self.profile)} entries, more than {MAX_METRICS}")
+        for key, value in self.profile.items():
+            _identifier("a name in profile", key)
+            _text("a value in profile", value)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """rejected: where a bad record lies, who sent it as far as known, and why it was skipped."""
+
+    topic: str
+    partition: int
+    offset: int
+    sender: str
+    reason: str  # one of a small set, counted in metrics
+    detail: str
+
+    def __post_init__(self) -> None:
+        _within("partition", self.partition, 0, 1 << 20)
+        _within("offset", self.offset, 0, MAX_OFFSET)
+        for name in ("topic", "sender", "reason", "detail"):
+            _text(name, getattr(self, name))
+
+
+Message = (
+    FederationOpened
+    | RoundOpened
+    | RoundExtended
+    | RoundClosing
+    | RoundClosed
+    | GlobalEvaluated
+    | FederationFinished
+    | ShardVerdict
+    | ShardResult
+    | Report
+    | ModelChunk
+    | UpdateChunk
+    | Heartbeat
+    | Rejected
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the decoder returns for bytes that are no record of this protocol. A value, not an error."""
+
+    reason: str
+    detail: str

@@ -1,0 +1,82 @@
+"""The topics of a federation: names, partitions, the ring of round topics, and what each needs of the broker.
+
+Pure: knows no broker and no client library. Names here are without the federation's prefix; `full_name` adds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PREFIX = "fdstream"
+CONTROL = "control"
+MEMBERS = "members"
+SHARDS = "shards"
+REJECTED = "rejected"
+SLOTS = 2
+DEFAULT_SHARDS = 4
+CHUNK_BYTES = 900 * 1024
+RECORD_BYTES = 1_000_000  # librdkafka's default message.max.bytes, the smallest limit on the way
+
+
+def model(slot: int) -> str:
+    """The topic that carries the chunks of the model of every round with this slot."""
+    return f"round-{slot}.model"
+
+
+def updates(slot: int) -> str:
+    """The topic that carries the clients' update chunks."""
+    return f"round-{slot}.updates"
+
+
+def reports(slot: int) -> str:
+    """The topic that carries the clients' reports."""
+    return f"round-{slot}.reports"
+
+
+def slot_of(round_number: int, slots: int) -> int:
+    """The ring: round r uses the topics of slot r modulo S."""
+    return round_number % slots
+
+
+def full_name(federation: str, topic: str) -> str:
+    """The topic's name on the broker."""
+    return f"{PREFIX}.{federation}.{topic}"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One standing topic: who writes it (for access rules) and the settings its role asks for."""
+
+    name: str
+    partitions: int
+    writers: str  # "server" or "client"
+    readers: tuple[str, ...]  # of "server", "client"
+    settings: dict[str, str]
+
+
+_KEEP = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+_STAMPED = {"message.timestamp.type": "LogAppendTime"}
+_BULK = {"segment.bytes": str(64 * 1024 * 1024), "compression.type": "producer"}
+_MEMBERS_RETENTION_MS = 3_600_000
+
+
+def topic_specs(shards: int, slots: int = SLOTS) -> tuple[TopicSpec, ...]:
+    """Every topic of a federation with P = `shards` and S = `slots`."""
+    both = ("server", "client")
+    kept = _KEEP | _STAMPED
+    standing = (
+        TopicSpec(CONTROL, 1, "server", both, kept),
+        TopicSpec(MEMBERS, 1, "client", ("server",), _STAMPED | {"retention.ms": str(_MEMBERS_RETENTION_MS)}),
+        TopicSpec(SHARDS, shards, "server", ("server",), kept),
+        TopicSpec(REJECTED, 1, "server", (), _STAMPED),
+    )
+    ring = tuple(
+        spec
+        for slot in range(slots)
+        for spec in (
+            TopicSpec(model(slot), shards, "server", both, kept | _BULK),
+            TopicSpec(updates(slot), shards, "client", ("server",), kept | _BULK),
+            TopicSpec(reports(slot), 1, "client", ("server",), kept),
+        )
+    )
+    return standing + ring
