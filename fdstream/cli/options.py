@@ -1,0 +1,176 @@
+"""The options that several commands share, each declared once: flag, default, range and help.
+
+A command takes those it needs as decorators; its function gets the values under the names noted here. Bounds
+are those of `fdstream.messages`. Names of environment variables and keys follow from the flags, see
+`fdstream.config`.
+"""
+
+from __future__ import annotations
+
+import click
+
+from fdstream import config
+from fdstream.cli.param_types import (
+    Addresses,
+    ByteSize,
+    CountOrAll,
+    FileToWrite,
+    FiniteRange,
+    KeyValue,
+    Matching,
+)
+from fdstream.messages import MAX_CLIENTS, MAX_NAME_LENGTH, MAX_OFFSET, MAX_SHARDS
+
+_ROUNDS = click.IntRange(1, 2**31)
+_CLIENTS = click.IntRange(1, MAX_CLIENTS)
+
+# Where and which federation ---------------------------------------------------------------------------------
+
+broker = click.option(  # broker: str
+    "--broker",
+    type=Addresses(),
+    metavar="HOST:PORT[,...]",
+    default="127.0.0.1:9091",
+    help="Kafka broker, or several of one cluster.",
+)
+federation = click.option(  # federation: str
+    "--federation",
+    type=Matching("name", r"[A-Za-z0-9._-]{1,100}", "1 to 100 letters, digits, '.', '_' or '-'"),
+    metavar="NAME",
+    default="default",
+    help="Which federation to take part in; one broker can carry many.",
+)
+kafka = click.option(  # kafka: dict[str, str]
+    "--kafka",
+    type=KeyValue(typed=False),
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=config.merged,
+    show_default=False,  # a file's password would be shown as the default
+    help="Any librdkafka setting, such as security.protocol=SASL_SSL; repeatable. Give secrets in the "
+    "environment (one setting a line, or with ; between) or in the file (in [kafka]).",
+)
+
+# A federation's settings ------------------------------------------------------------------------------------
+
+numrounds = click.option(  # num_rounds: int
+    "--numrounds", "num_rounds", type=_ROUNDS, metavar="N", default=3, help="Rounds of training."
+)
+minclients = click.option(  # min_clients: int
+    "--minclients",
+    "min_clients",
+    type=_CLIENTS,
+    metavar="N",
+    default=2,
+    help="Clients that a round needs.",
+)
+maxclients = click.option(  # max_clients: int
+    "--maxclients",
+    "max_clients",
+    type=_CLIENTS,
+    metavar="N",
+    default=MAX_CLIENTS,
+    show_default="no limit of its own",
+    help="Clients that a round takes; later ones are left out.",
+)
+deadline = click.option(  # deadline_seconds: float
+    "--deadline",
+    "deadline_seconds",
+    type=FiniteRange(1e-3, 1e9),
+    metavar="SECONDS",
+    default=60.0,
+    help="How long a round waits for clients.",
+)
+fraction = click.option(  # fraction: float
+    "--fraction",
+    type=FiniteRange(1e-9, 1.0),
+    metavar="F",
+    default=1.0,
+    help="Part of the clients asked to take part in a round.",
+)
+shards = click.option(  # shards: int
+    "--shards",
+    type=click.IntRange(1, MAX_SHARDS),
+    metavar="P",
+    default=4,
+    help="Parts of the model that servers share out: at most so many servers work at once.",
+)
+strategy = click.option(  # strategy: str
+    "--strategy",
+    metavar="NAME[:KEY=VALUE,...]",
+    default="fedavg",
+    help="How updates become the next model: fedavg, fedavgm, fedadam, fedyogi or fedadagrad.",
+)
+chunk_bytes = click.option(  # chunk_bytes: int
+    "--chunk-bytes",
+    type=ByteSize(8, 1 << 26),
+    metavar="SIZE",
+    default="900KiB",
+    help="Size of the model's slices on the wire. More than 900KiB needs brokers with larger limits.",
+)
+keep_rounds = click.option(  # keep_rounds: int, 0 for all
+    "--keep-rounds",
+    type=CountOrAll(),
+    metavar="N|all",
+    default=2,
+    help="Rounds whose models and updates stay in the log.",
+)
+seed = click.option(  # seed: int
+    "--seed",
+    type=click.IntRange(0, MAX_OFFSET),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Where random choices start.",
+)
+
+# What runs, with what, and what comes out -------------------------------------------------------------------
+
+app = click.option(  # app: str, for fdstream.app.load; the default is fdstream.app.DEFAULT_APP
+    "--app",
+    metavar="MODULE:ATTRIBUTE",
+    default="fdstream.examples.digits:app",
+    help="Your fdstream.App.",
+)
+settings = click.option(  # settings: dict[str, str | int | float | bool]
+    "--set",
+    "settings",
+    type=KeyValue(typed=True),
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=config.merged,
+    show_default=False,
+    help="An entry of the config that your functions get; repeatable. In the environment with ; between, in "
+    "the file in [set]. Numbers, true and false are taken as such.",
+)
+client_id = click.option(  # client_id: str | None
+    "--client-id",
+    type=Matching("name", rf"[ -~]{{1,{MAX_NAME_LENGTH}}}", f"1 to {MAX_NAME_LENGTH} ASCII characters"),
+    metavar="NAME",
+    show_default="a new one",
+    help="This client's name; keep it over restarts to be known again.",
+)
+data_index = click.option(  # data_index: int | None
+    "--data-index",
+    type=click.IntRange(0, 2**31),
+    metavar="N",
+    help="Which part of the data this client has; your functions find it in their config.",
+)
+heartbeat_period = click.option(  # heartbeat_period_seconds: float
+    "--heartbeat-period",
+    "heartbeat_period_seconds",
+    type=FiniteRange(0.1, 86_400),
+    metavar="SECONDS",
+    default=5.0,
+    help="How often to say on the members topic that this process is alive.",
+)
+save = click.option(  # save_path: Path | None
+    "--save",
+    "save_path",
+    type=FileToWrite(".npz"),
+    metavar="PATH.npz",
+    help="Write the global model there at the end.",
+)
+as_json = click.option(  # as_json: bool
+    "--json/--no-json", "as_json", help="Make the last line of stdout one JSON object."
+)
