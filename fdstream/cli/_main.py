@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import logging
 import sys
 import traceback
@@ -70,7 +71,9 @@ class Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # later its errors would bypass this place
+            return result
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click prints the first, and leaves quietly where nobody reads any more
         except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - nothing may end in a bare traceback
@@ -94,14 +97,20 @@ def explain(error: BaseException) -> tuple[int, str]:
         case FdstreamError():
             return error.exit_code, str(error)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return 1, f"the disk is full{_where(error)}: free some space and run this again"
+            place = f" (writing {error.filename})" if error.filename else ""
+            return 1, f"the disk is full{place}: free some space and run this again"
         case OSError():
-            return 1, f"{error.strerror or error}{_where(error)}"
+            place = f": {error.filename}" if error.filename else ""
+            return 1, f"{error.strerror or error}{place}"
     return _BUG, f"unexpected {type(error).__name__}: {error}; run again with --debug to see where"
 
 
-def _where(error: OSError) -> str:
-    return f" (writing {error.filename})" if error.filename else ""
+def _drop_unwritable_stdout() -> None:
+    """What cannot be written now will not be at exit either, where it would change the exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = io.StringIO()
 
 
 def _leave(ctx: click.Context, error: BaseException) -> NoReturn:
@@ -114,6 +123,7 @@ def _leave(ctx: click.Context, error: BaseException) -> NoReturn:
         if debug:
             traceback.print_exception(error)
         click.echo(_opening(error) + logs.plain(sentence), err=True)
+    _drop_unwritable_stdout()
     ctx.exit(code)
 
 

@@ -7,17 +7,19 @@ are those of `fdstream.messages`. Names of environment variables and keys follow
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from fdstream import config
 from fdstream.cli.param_types import (
     Addresses,
     ByteSize,
+    Checked,
     CountOrAll,
     FileToWrite,
     FiniteRange,
     KeyValue,
-    Matching,
 )
 from fdstream.messages import MAX_CLIENTS, MAX_NAME_LENGTH, MAX_OFFSET, MAX_SHARDS
 
@@ -35,7 +37,11 @@ broker = click.option(  # broker: str
 )
 federation = click.option(  # federation: str
     "--federation",
-    type=Matching("name", r"[A-Za-z0-9._-]{1,100}", "1 to 100 letters, digits, '.', '_' or '-'"),
+    type=Checked(
+        "name",
+        re.compile(r"[A-Za-z0-9._-]{1,100}").fullmatch,
+        "1 to 100 letters, digits, '.', '_' or '-'",
+    ),
     metavar="NAME",
     default="default",
     help="Which federation to take part in; one broker can carry many.",
@@ -145,7 +151,11 @@ settings = click.option(  # settings: dict[str, str | int | float | bool]
 )
 client_id = click.option(  # client_id: str | None
     "--client-id",
-    type=Matching("name", rf"[ -~]{{1,{MAX_NAME_LENGTH}}}", f"1 to {MAX_NAME_LENGTH} ASCII characters"),
+    type=Checked(
+        "name",
+        lambda text: text.isprintable() and 1 <= len(text) <= MAX_NAME_LENGTH,
+        f"1 to {MAX_NAME_LENGTH} printable characters",
+    ),
     metavar="NAME",
     show_default="a new one",
     help="This client's name; keep it over restarts to be known again.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,16 @@ from fdstream.config import Pair, Scalar, as_text
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
-class Matching(click.ParamType[str]):
-    """A string that matches a pattern from end to end; `expected` says so in words."""
+class Checked(click.ParamType[str]):
+    """A string that passes a check; `expected` says in words what passes."""
 
-    def __init__(self, name: str, pattern: str, expected: str) -> None:
+    def __init__(self, name: str, check: Callable[[str], object], expected: str) -> None:
         self.name = name
-        self._pattern = re.compile(pattern)
+        self._check = check
         self._expected = expected
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not self._pattern.fullmatch(value):
+        if not self._check(value):
             self.fail(f"{value!r} is not {self._expected}", param, ctx)
         return value
 
