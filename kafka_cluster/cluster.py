@@ -1,0 +1,158 @@
+"""Starts and stops a Kafka cluster of one or three nodes on this machine. The package's way in.
+
+A start is: jars, data folder, ports, format what is new, start every node, wait until the cluster answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fdstream.errors import TransportError, UsageError
+from kafka_cluster.folder import DataFolder, default_folder, open_folder
+from kafka_cluster.jars import ensure_jars
+from kafka_cluster.node import Node
+from kafka_cluster.ports import free_ports, taken
+from kafka_cluster.readiness import wait_until_ready
+from kafka_cluster.settings import Address
+
+SIZES = (1, 3)
+
+
+def _quiet(message: str) -> None:
+    del message
+
+
+class Cluster:
+    """A broker (`nodes=1`) or three replicating each other (`nodes=3`: RF 3, min.insync.replicas 2).
+
+    Node i listens on `host`, `port` + i; `port=None` picks free ports. `data_dir` keeps the data for the next
+    start (default: a folder of the user's, see `default_folder`); `reset` deletes what it held. A context
+    manager: starts on entry, stops on exit. The processes also stop when this one ends, however it ends.
+    """
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 1,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        data_dir: Path | None = None,
+        reset: bool = False,
+    ) -> None:
+        if nodes not in SIZES:
+            raise UsageError(f"a cluster has 1 or 3 nodes, not {nodes}")
+        if host in ("", "0.0.0.0", "::", "*"):
+            raise UsageError(
+                f"{host!r} is no address a client can connect to: give the name or address by which "
+                "clients reach this machine with --host"
+            )
+        self.data_dir = (data_dir or default_folder(nodes)).expanduser().absolute()
+        self._count, self._host, self._port, self._reset = nodes, host, port, reset
+        self._folder: DataFolder | None = None
+        self._nodes: list[Node] = []
+
+    @property
+    def bootstrap(self) -> str:
+        """`host:port` of every node, as `bootstrap.servers` wants it. Known once started."""
+        return ",".join(node.address.bootstrap for node in self._nodes)
+
+    @property
+    def log_files(self) -> list[Path]:
+        return [node.log_file for node in self._nodes]
+
+    def start(self, on_progress: Callable[[str], None] = _quiet) -> None:
+        """Return when every node answers and every partition has all its replicas.
+
+        Errors: `UsageError` (port taken, data folder in use or not ours), `TransportError` (jars cannot be
+        downloaded, a node ended while starting: names its log). Nothing runs after an error.
+        """
+        addresses = self._addresses()
+        jars = ensure_jars(on_progress)
+        self._folder = open_folder(self.data_dir, nodes=self._count, reset=self._reset)
+        self._reset = False
+        try:
+            self._nodes = [Node(address, addresses, self._folder, jars) for address in addresses]
+            self._format(on_progress)
+            for node in self._nodes:
+                node.start()
+            wait_until_ready(self._nodes)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop all nodes in order and return when they have ended; the data stays."""
+        for node in self._nodes:
+            node.ask_to_stop()
+        for node in self._nodes:
+            node.wait()
+        if self._folder is not None:
+            self._folder.release()
+            self._folder = None
+
+    def check(self) -> None:
+        """Raise `TransportError` where a node has ended that nobody stopped or killed through this object."""
+        for node in self._nodes:
+            if node.has_ended:
+                raise TransportError(node.failure("stopped by itself"))
+
+    def kill_node(self, index: int) -> None:
+        """SIGKILL node `index` (from 0)."""
+        self._nodes[index].kill()
+
+    def restart_node(self, index: int) -> None:
+        """Start a killed node on its old port and return when it has caught up with those that run."""
+        self._restart([self._nodes[index]])
+
+    def restart_killed(self) -> None:
+        """Start every killed node again; return when all have caught up."""
+        self._restart([node for node in self._nodes if not node.was_started])
+
+    def _restart(self, killed: Sequence[Node]) -> None:
+        for node in killed:
+            node.start()
+        if killed:
+            wait_until_ready([node for node in self._nodes if node.was_started])
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _addresses(self) -> list[Address]:
+        """Where the nodes will listen; controllers always on free ports."""
+        ports = self._client_ports()
+        spare = [port for port in free_ports(2 * self._count) if port not in ports]
+        return [Address(index, self._host, port, spare[index]) for index, port in enumerate(ports)]
+
+    def _client_ports(self) -> list[int]:
+        try:
+            if self._port is None:
+                return free_ports(self._count, self._host)
+            wanted = range(self._port, self._port + self._count)
+            busy = taken(self._host, wanted)
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen on {self._host} at port {self._port}: {error.strerror or error}; "
+                "give an address of this machine with --host and a port above 1023 with --port"
+            ) from error
+        if busy:
+            raise UsageError(
+                f"port {busy[0]} on {self._host} is taken by another program: "
+                "stop that one or give another port with --port"
+            )
+        return list(wanted)
+
+    def _format(self, on_progress: Callable[[str], None]) -> None:
+        formatting = [(node, process) for node in self._nodes if (process := node.prepare())]
+        if formatting:
+            on_progress(f"preparing {self.data_dir}")
+        for node, process in formatting:
+            node.finish_format(process)

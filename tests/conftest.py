@@ -1,0 +1,36 @@
+"""Real brokers for tests that need one: started when first asked for, once a test process, on free ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kafka_cluster import Cluster
+
+
+@pytest.fixture(scope="session")
+def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A one-node cluster, shared: give topics names of your own and leave the node running."""
+    with Cluster(data_dir=tmp_path_factory.mktemp("kafka")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def kafka(kafka_cluster: Cluster) -> str:
+    """`host:port` of a shared one-node cluster."""
+    return kafka_cluster.bootstrap
+
+
+@pytest.fixture(scope="session")
+def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes, shared; use `kafka3`, which mends them."""
+    with Cluster(nodes=3, data_dir=tmp_path_factory.mktemp("kafka3")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def kafka3(three_nodes: Cluster) -> Iterator[Cluster]:
+    """A shared three-node cluster (RF 3, min.insync 2); nodes that a test kills are started again after it."""
+    yield three_nodes
+    three_nodes.restart_killed()
