@@ -15,7 +15,6 @@ import sys
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from numbers import Integral, Real
 from typing import Any, Literal, TextIO
 
 Format = Literal["human", "json"]
@@ -68,7 +67,7 @@ class JsonFormatter(logging.Formatter):
 def to_json(value: object) -> str:
     """Compact JSON in insertion order, one line, ASCII. NaN and infinities, which JSON has not, become null.
 
-    numpy scalars become numbers, bytes hexadecimal, anything else that JSON has not, its `str`.
+    Scalars of numpy become numbers or booleans, bytes hexadecimal, anything else its `str`.
     """
     return json.dumps(_jsonable(value), separators=(",", ":"), allow_nan=False)
 
@@ -111,10 +110,12 @@ def _jsonable(value: object) -> object:
             return {str(key): _jsonable(inner) for key, inner in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_jsonable(inner) for inner in value]
-        case Integral():
+        case int():
             return int(value)
-        case Real():
+        case float():
             return float(value) if math.isfinite(value) else None
         case bytes() | bytearray() | memoryview():
             return value.hex()
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return _jsonable(value.item())
     return str(value)

@@ -35,7 +35,7 @@ class Addresses(click.ParamType[str]):
     """HOST:PORT or several with commas between; [::1]:9091 for IPv6."""
 
     name = "addresses"
-    _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
+    _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})", re.ASCII)
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         addresses = [address.strip() for address in value.split(",")]
@@ -50,7 +50,7 @@ class ByteSize(click.ParamType[int]):
     """A number of bytes: 921600, 900KiB, 1MB, 1.5GiB. KB, MB, GB count in 1000s, KiB, MiB, GiB in 1024s."""
 
     name = "size"
-    _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?) ?([KMG]?i?B|)", re.IGNORECASE)
+    _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?) ?([KMG]?i?B|)", re.IGNORECASE | re.ASCII)
 
     def __init__(self, smallest: int, largest: int) -> None:
         self._smallest, self._largest = smallest, largest
