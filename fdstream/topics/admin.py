@@ -1,0 +1,255 @@
+"""Administration of federations on a cluster: create, await, list, delete and check their topics.
+
+Knows topics by `table`; what may threaten the guarantees is judged in `checks`, which is pure.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+    TopicDescription,
+)
+
+from fdstream.errors import TransportError, UsageError
+from fdstream.topics import table
+from fdstream.topics.checks import NOT_ALLOWED, findings
+from fdstream.topics.handles import DENIED, Weather, make_admin, sentence
+from fdstream.topics.metadata import REQUEST_TIMEOUT_SECONDS, describe_topics, partition_counts
+from fdstream.topics.settings import admin_settings
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_PAUSE_SECONDS = 0.05
+_TOPIC_READY_SECONDS = 60.0
+_ROLE_TOPIC = {"server": table.SHARDS, "client": table.updates(0)}
+
+
+def check_federation(name: str) -> str:
+    """The name, if it can be one: a dot would make topics and access rules of two federations overlap.
+
+    Errors: UsageError.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name for a federation: use 1 to 100 letters, digits, '_' or '-'")
+    return name
+
+
+class Admin:
+    """One cluster's administration. A context manager. Errors of every method: TransportError.
+
+    The constructor's: UsageError for settings that cannot be used.
+    """
+
+    def __init__(
+        self, bootstrap: str, *, settings: Mapping[str, str], client_id: str = "fdstream-admin"
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._weather = Weather(bootstrap)
+        self._admin = make_admin(admin_settings(bootstrap, client_id, settings), self._weather)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the connections."""
+        del self._admin
+
+    def wait_until_reachable(self, timeout_seconds: float) -> int:
+        """Return the number of brokers once one answers."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            remaining = max(0.1, deadline - time.monotonic())
+            future = self._admin.describe_cluster(request_timeout=min(remaining, 1.0))
+            try:
+                return len(future.result().nodes)
+            except KafkaException as error:
+                self._unreachable(error.args[0], timeout_seconds, over=time.monotonic() > deadline)
+
+    def _unreachable(self, error: KafkaError, timeout_seconds: float, *, over: bool) -> None:
+        self._admin.poll(0)
+        self._weather.check()
+        if over:
+            raise TransportError(
+                f"no broker answered at {self._bootstrap} within {timeout_seconds:g} s "
+                f"({self._weather.last or error.str()}). Check that Kafka runs there, the address given with "
+                "--broker, firewalls, and, where the broker asks for them, TLS and sign-in with --kafka."
+            )
+
+    # Topics of a federation
+
+    def create_topics(self, federation: str, shards: int, slots: int = table.SLOTS) -> int:
+        """Create the federation's topics that do not exist; return its number of shards.
+
+        Where topics exist their number of shards holds, whatever `shards` says. Safe to run in parallel: the
+        topics are created by one request, which a broker carries out whole or finds done.
+        """
+        check_federation(federation)
+        existing = self._shards(federation, table.SHARDS)
+        missing = self._missing(federation, existing or shards, slots)
+        if missing:
+            self._create(missing)
+        standing = self._shards(federation, table.SHARDS) or shards
+        specs = table.topic_specs(standing, slots)
+        self._wait_until_ready([table.full_name(federation, spec.name) for spec in specs])
+        return standing
+
+    def _shards(self, federation: str, topic: str) -> int | None:
+        name = table.full_name(federation, topic)
+        return partition_counts(self._admin, [name])[name]
+
+    def _missing(self, federation: str, shards: int, slots: int) -> list[NewTopic]:
+        specs = {table.full_name(federation, spec.name): spec for spec in table.topic_specs(shards, slots)}
+        counts = partition_counts(self._admin, list(specs))
+        brokers = self.wait_until_reachable(REQUEST_TIMEOUT_SECONDS)
+        return [new_topic(name, spec, brokers) for name, spec in specs.items() if counts[name] is None]
+
+    def _create(self, topics: list[NewTopic]) -> None:
+        futures = self._admin.create_topics(topics, request_timeout=REQUEST_TIMEOUT_SECONDS)
+        for name, future in futures.items():
+            error = _error_of(future)
+            if error is not None and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise TransportError(creation_refused(name, error))
+
+    def _wait_until_ready(self, names: Sequence[str]) -> None:
+        """Until every partition of every topic has a leader."""
+        deadline = time.monotonic() + _TOPIC_READY_SECONDS
+        while unready := [name for name, topic in self._described(names) if not has_leaders(topic)]:
+            if time.monotonic() > deadline:
+                raise TransportError(
+                    f"topic {unready[0]} has partitions without a leader. Check that all brokers run."
+                )
+            time.sleep(_PAUSE_SECONDS)
+
+    def _described(self, names: Sequence[str]) -> Iterable[tuple[str, TopicDescription | None]]:
+        return describe_topics(self._admin, names).items()
+
+    def wait_for_topics(self, federation: str, role: str, on_waiting: Callable[[str], None]) -> int:
+        """Return the number of shards once the federation's topics exist; never creates them.
+
+        `role` ("client" or "server") says which topics can be seen. `on_waiting` is called once, with a
+        sentence, if they do not exist yet.
+        """
+        check_federation(federation)
+        told = False
+        while (shards := self._shards(federation, _ROLE_TOPIC[role])) is None:
+            if not told:
+                on_waiting(f"waiting for a server to open federation {federation!r} on {self._bootstrap}")
+                told = True
+            time.sleep(10 * _PAUSE_SECONDS)
+        return shards
+
+    def federations(self) -> list[str]:
+        """The names of the federations that have topics here, as far as they may be seen; sorted."""
+        return federations_among(self._topic_names())
+
+    def delete_topics(self, federation: str) -> list[str]:
+        """Delete the federation's topics and what is in them; return their names once they are gone."""
+        names = topics_of(federation, self._topic_names())
+        if names:
+            futures = self._admin.delete_topics(names, request_timeout=REQUEST_TIMEOUT_SECONDS)
+            for name, future in futures.items():
+                error = _error_of(future)
+                if error is not None and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise TransportError(sentence(error, f"delete topic {name}"))
+        while topics_of(federation, self._topic_names()):
+            time.sleep(_PAUSE_SECONDS)
+        return names
+
+    def _topic_names(self) -> list[str]:
+        try:
+            return list(self._admin.list_topics(timeout=REQUEST_TIMEOUT_SECONDS).topics)
+        except KafkaException as error:
+            raise TransportError(sentence(error.args[0], f"list topics on {self._bootstrap}")) from None
+
+    # What threatens the guarantees
+
+    def startup_checks(self, federation: str, shards: int, slots: int = table.SLOTS) -> list[str]:
+        """Sentences on what in the topics' settings threatens the guarantees, and what to change."""
+        specs = {table.full_name(federation, spec.name): spec for spec in table.topic_specs(shards, slots)}
+        topics = describe_topics(self._admin, list(specs))
+        settings = self._topic_settings(list(specs))
+        if settings is None:
+            return [NOT_ALLOWED]
+        brokers = self.wait_until_reachable(REQUEST_TIMEOUT_SECONDS)
+        return [
+            finding
+            for name, spec in specs.items()
+            if (topic := topics[name]) is not None
+            for finding in findings(name, spec, settings[name], _replicas(topic), brokers)
+        ]
+
+    def _topic_settings(self, names: Sequence[str]) -> dict[str, dict[str, str]] | None:
+        """Effective settings, defaults included; None where this principal may not see them."""
+        asked = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        futures = self._admin.describe_configs(asked, request_timeout=REQUEST_TIMEOUT_SECONDS)
+        found: dict[str, dict[str, str]] = {}
+        for resource, future in futures.items():
+            error = _error_of(future)
+            if error is not None and error.code() in DENIED:
+                return None
+            if error is not None:
+                raise TransportError(sentence(error, f"look up the settings of topic {resource.name}"))
+            found[resource.name] = {name: entry.value or "" for name, entry in future.result().items()}
+        return found
+
+
+def new_topic(name: str, spec: table.TopicSpec, brokers: int) -> NewTopic:
+    """What to ask for on a cluster of so many brokers: three replicas and two in sync where there can be."""
+    replicas = min(3, brokers)
+    in_sync = {"min.insync.replicas": "2"} if replicas == 3 else {}
+    return NewTopic(name, spec.partitions, replicas, config=spec.settings | in_sync)
+
+
+def has_leaders(topic: TopicDescription | None) -> bool:
+    """Whether the topic exists and each of its partitions has a leader."""
+    return topic is not None and all(partition.leader is not None for partition in topic.partitions)
+
+
+def creation_refused(name: str, error: KafkaError) -> str:
+    """The sentence for a topic that the broker does not create."""
+    if error.code() in (*DENIED, KafkaError.POLICY_VIOLATION, KafkaError.INVALID_CONFIG):
+        return (
+            f"the broker refused to create topic {name} ({error.str()}). Let an administrator create the "
+            "federation's topics, or grant Create on them: `fdstream topics acls` prints both."
+        )
+    return sentence(error, f"create topic {name}")
+
+
+def federations_among(names: Iterable[str]) -> list[str]:
+    """The federations whose control topic is among these topics, sorted."""
+    pattern = re.compile(rf"{table.PREFIX}\.({_NAME.pattern})\.{table.CONTROL}")
+    return sorted(found[1] for name in names if (found := pattern.fullmatch(name)))
+
+
+def topics_of(federation: str, names: Iterable[str]) -> list[str]:
+    """Those of these topics that belong to the federation, sorted."""
+    prefix = table.full_name(check_federation(federation), "")
+    return sorted(name for name in names if name.startswith(prefix))
+
+
+def _error_of(future: Future[Any]) -> KafkaError | None:
+    error = future.exception()
+    if error is None:
+        return None
+    if not isinstance(error, KafkaException):
+        raise error
+    found: KafkaError = error.args[0]
+    return found
+
+
+def _replicas(topic: TopicDescription) -> int:
+    return min((len(partition.replicas) for partition in topic.partitions), default=0)

@@ -1,0 +1,173 @@
+"""Which partitions are followed and how far each has been delivered, on two readers.
+
+Why two: a consumer has one fetch at a time under way to each broker. Where nothing is new it lies there for
+`fetch.wait.max.ms`, and a newly followed partition waits for it. A long wait makes every change of what is
+followed slow, a short one makes a hundred idle clients a load. So a partition starts on the *burst* reader,
+which waits briefly; at its end it starts on the *tail* reader too, which waits long; and with the first sign
+of it there it stops on the burst reader. Each reader delivers without holes from the position at its start, so
+what either delivers past the position is next in line, and the rest is a double.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from fdstream.errors import RemoteError, TransportError
+from fdstream.log import Lost, Record
+from fdstream.topics.handles import UNKNOWN, Weather, is_permanent, sentence
+from fdstream.topics.reader import Place, Reader
+from fdstream.topics.settings import BURST_WAIT_MS, TAIL_WAIT_MS
+
+_OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+
+
+class Follower:
+    """Delivers followed partitions in order, each offset once per `follow`. `prefix` is that of the topics.
+
+    Offsets that hold no readable record (a transaction's marker, a compacted record) are skipped; where they
+    are the last of a partition, a record with an empty value and time 0 stands for them, so that whoever
+    waits for an end offset gets there.
+    """
+
+    def __init__(self, make_reader: Callable[[int], Reader], weather: Weather, prefix: str) -> None:
+        self._make_reader = make_reader
+        self._weather = weather
+        self._prefix = prefix
+        self._burst: Reader | None = None
+        self._tail: Reader | None = None
+        self._positions: dict[Place, int] = {}
+        self._seen_topics: set[str] = set()
+
+    @property
+    def readers(self) -> list[Reader]:
+        """Those with something to poll for."""
+        return [reader for reader in (self._burst, self._tail) if reader is not None and reader.busy]
+
+    def follow(self, topic: str, partition: int, offset: int) -> None:
+        """See `fdstream.log.Log.follow`."""
+        place = (self._prefix + topic, partition)
+        position = self._positions.get(place)
+        if position is None or position > offset:
+            self._positions[place] = offset
+            self._start(place)
+
+    def unfollow(self, topic: str, partition: int) -> None:
+        """See `fdstream.log.Log.unfollow`."""
+        self._leave((self._prefix + topic, partition))
+
+    def poll(self, timeout_seconds: float) -> list[Record | Lost]:
+        """See `fdstream.log.Log.poll`. Waits on one reader alone. Errors: TransportError, RemoteError."""
+        found: list[Record | Lost] = []
+        for reader in self.readers:
+            for message in reader.poll(0.0 if found else timeout_seconds):
+                self._take(reader, message, found)
+            timeout_seconds = 0.0
+        if found:
+            self._weather.clear()
+        return found
+
+    def close(self) -> None:
+        """Release the connections."""
+        for reader in (self._burst, self._tail):
+            if reader is not None:
+                reader.close()
+        self._burst = self._tail = None
+
+    # The hand-over
+
+    def _start(self, place: Place) -> None:
+        if self._burst is None:
+            self._burst = self._make_reader(BURST_WAIT_MS)
+        if self._tail is not None:
+            self._tail.stop(place)
+        self._burst.discover(place[0])
+        self._burst.start(place, self._positions[place])
+
+    def _hand_over(self, reader: Reader, place: Place) -> None:
+        """The place has reached its end on `reader`."""
+        if reader is self._tail:
+            return
+        if self._tail is None:
+            self._tail = self._make_reader(TAIL_WAIT_MS)
+        if not self._tail.reads(place):
+            self._tail.start(place, self._positions[place])
+
+    def _leave(self, place: Place) -> None:
+        self._positions.pop(place, None)
+        for reader in (self._burst, self._tail):
+            if reader is not None:
+                reader.stop(place)
+
+    # What comes in
+
+    def _take(self, reader: Reader, message: Message, found: list[Record | Lost]) -> None:
+        topic, partition, offset, error = (
+            message.topic(),
+            message.partition(),
+            message.offset(),
+            message.error(),
+        )
+        assert topic is not None
+        assert partition is not None
+        place = (topic, partition)
+        if place not in self._positions or not reader.reads(place):
+            return
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            self._on_error(place, error, found)
+            return
+        assert offset is not None
+        self._seen_topics.add(topic)
+        if reader is self._tail and self._burst is not None:
+            self._burst.stop(place)
+        if error is not None:
+            self._on_end(reader, place, offset, found)
+        elif offset >= self._positions[place]:
+            found.append(self._record(message, place, offset))
+            self._positions[place] = offset + 1
+
+    def _named(self, place: Place) -> Place:
+        return place[0].removeprefix(self._prefix), place[1]
+
+    def _record(self, message: Message, place: Place, offset: int) -> Record:
+        seconds = message.timestamp()[1] / 1000
+        return Record(*self._named(place), offset, seconds, message.value() or b"", message.key() or b"")
+
+    def _on_end(self, reader: Reader, place: Place, end: int, found: list[Record | Lost]) -> None:
+        if self._positions[place] < end:
+            found.append(Record(*self._named(place), end - 1, 0.0, b""))
+            self._positions[place] = end
+        self._hand_over(reader, place)
+
+    def _on_error(self, place: Place, error: KafkaError, found: list[Record | Lost]) -> None:
+        gone = error.code() in UNKNOWN and place[0] in self._seen_topics
+        if gone or is_permanent(error):
+            raise TransportError(sentence(error, f"read partition {place[1]} of topic {place[0]}"))
+        if error.code() in _OUT_OF_RANGE:
+            self._on_out_of_range(place, found)
+        else:
+            self._weather.notice(error)
+
+    def _on_out_of_range(self, place: Place, found: list[Record | Lost]) -> None:
+        position = self._positions[place]
+        self._start(place)
+        assert self._burst is not None
+        try:
+            low, high = self._burst.bounds(place)
+        except KafkaException as error:
+            self._weather.notice(error.args[0])
+            return
+        if position < low:
+            self._leave(place)
+            found.append(Lost(*self._named(place), position))
+        elif position > high:
+            raise RemoteError(_beyond_end(place, position, high))
+
+
+def _beyond_end(place: Place, position: int, high: int) -> str:
+    return (
+        f"partition {place[1]} of topic {place[0]} ends at offset {high}, before offset {position} that was "
+        "in it: the topic was deleted and made again, or acknowledged records were lost in an unclean leader "
+        "election. Delete the federation with `fdstream topics delete` and start it anew."
+    )

@@ -1,0 +1,122 @@
+"""librdkafka handles: making them, and turning what they say into errors or one line in the log.
+
+librdkafka reconnects and retries by itself, so most of its errors are weather: they are logged once and gone
+when the next record or acknowledgement passes. A few never pass by waiting: those raise. This file knows no
+topics and no federation.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from fdstream.errors import TransportError, UsageError
+
+logger = logging.getLogger("fdstream.log")
+librdkafka_logger = logging.getLogger("fdstream.librdkafka")
+
+DENIED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "this principal may not use the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "this principal may not use the consumer group",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "this principal may not do this on the cluster",
+}
+_SIGN_IN = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
+_TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
+UNKNOWN = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_ID,
+)
+
+
+def is_permanent(error: KafkaError) -> bool:
+    """Whether waiting cannot help: fatal to the handle, credentials refused, or not authorised."""
+    return error.fatal() or error.code() in DENIED or error.code() in _SIGN_IN
+
+
+def sentence(error: KafkaError, what: str) -> str:
+    """What happened, to what, and what to do; `what` continues "cannot …"."""
+    code = error.code()
+    if code in DENIED:
+        return f"cannot {what}: {DENIED[code]}. Grant what `fdstream topics acls` prints."
+    if code in _SIGN_IN:
+        return f"cannot {what}: the broker refused to sign in ({error.str()}). Check the sasl.* settings."
+    if code in _TOO_LARGE:
+        return (
+            f"cannot {what}: the record is too large ({error.str()}). Lower --chunk-bytes, or raise "
+            "max.message.bytes of the topic and --kafka message.max.bytes."
+        )
+    if code in UNKNOWN:
+        return f"cannot {what}: it does not exist (any more). Was the federation deleted? ({error.str()})"
+    return f"cannot {what}: {error.str()}."
+
+
+class Weather:
+    """The errors of one handle's connection. Passing trouble is logged once until it is over."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._troubled = False
+        self._permanent: KafkaError | None = None
+        self.last = ""
+
+    def notice(self, error: KafkaError) -> None:
+        """librdkafka's error callback."""
+        self.last = error.str()
+        if is_permanent(error):
+            self._permanent = error
+        elif not self._troubled:
+            self._troubled = True
+            logger.warning("trouble with the broker at %s, waiting: %s", self._bootstrap, error.str())
+
+    def clear(self) -> None:
+        """Something passed: the trouble is over."""
+        if self._troubled:
+            self._troubled = False
+            logger.warning("the broker at %s answers again", self._bootstrap)
+
+    def check(self) -> None:
+        """Errors: TransportError where waiting cannot help."""
+        if self._permanent is not None:
+            raise TransportError(sentence(self._permanent, f"use the broker at {self._bootstrap}"))
+
+
+class _Chatter:
+    """What librdkafka logs, as detail for debugging: whatever matters in it also comes as an error."""
+
+    def log(self, level: int, message: str, *args: object) -> None:
+        librdkafka_logger.log(min(level, logging.DEBUG), message, *args)
+
+
+def _refuse(error: KafkaException) -> NoReturn:
+    raise UsageError(f"librdkafka refuses the Kafka settings: {error.args[0].str()}.") from None
+
+
+def _make(kind: Callable[..., Any], settings: dict[str, str], weather: Weather) -> Any:
+    try:
+        return kind({**settings, "error_cb": weather.notice}, logger=_Chatter())
+    except KafkaException as error:
+        _refuse(error)
+
+
+def make_producer(settings: dict[str, str], weather: Weather) -> Producer:
+    """Errors: UsageError where librdkafka refuses a setting; it names the property."""
+    producer: Producer = _make(Producer, settings, weather)
+    return producer
+
+
+def make_consumer(settings: dict[str, str], weather: Weather) -> Consumer:
+    """Errors: UsageError where librdkafka refuses a setting; it names the property."""
+    consumer: Consumer = _make(Consumer, settings, weather)
+    return consumer
+
+
+def make_admin(settings: dict[str, str], weather: Weather) -> AdminClient:
+    """Errors: UsageError where librdkafka refuses a setting; it names the property."""
+    admin: AdminClient = _make(AdminClient, settings, weather)
+    return admin

@@ -1,0 +1,219 @@
+"""The log on a real Kafka: a producer, a follower and an administrator's handle, each made when needed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future
+from functools import cache, partial
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from fdstream.errors import TransportError
+from fdstream.log import Lost, OnAck, Record
+from fdstream.topics import table
+from fdstream.topics.follower import Follower
+from fdstream.topics.handles import Weather, logger, make_admin, make_producer, sentence
+from fdstream.topics.metadata import partition_counts
+from fdstream.topics.reader import Reader
+from fdstream.topics.settings import admin_settings, producer_settings, reader_settings
+
+_SLICE_SECONDS = 0.001
+_LONGEST_WAIT_SECONDS = 1.0
+_BACK_PRESSURE_SECONDS = 0.05
+_REQUEST_TIMEOUT_SECONDS = 30.0
+
+
+class KafkaLog:
+    """`fdstream.log.Log` for one federation.
+
+    `append` may be called from several threads, the rest from one. A followed offset past the end of its
+    partition (the topic was made again, or records were lost) raises RemoteError from `poll`. `poll` returns
+    early, perhaps empty, when it has called an `on_ack`. A record that cannot be delivered raises
+    TransportError from then on.
+
+    Errors: UsageError for settings that cannot be used; TransportError and RemoteError as above.
+    """
+
+    def __init__(
+        self, bootstrap: str, federation: str, *, client_id: str, settings: Mapping[str, str]
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._prefix = table.full_name(federation, "")
+        self._client_id = client_id
+        self._settings = dict(settings)
+        self._weather = Weather(bootstrap)
+        self._follower = Follower(self._make_reader, self._weather, self._prefix)
+        self._making = threading.Lock()
+        self._lazy_producer: Producer | None = None
+        self._lazy_admin: AdminClient | None = None
+        self._partitions: dict[str, int] = {}
+        self._acked: deque[tuple[OnAck, int]] = deque()
+        self._awaited = 0  # records appended with an on_ack that was not called yet
+        self._failure: str | None = None
+        producer_settings(bootstrap, client_id, self._settings)
+
+    # Appending
+
+    def append(
+        self, topic: str, partition: int, value: bytes, *, key: bytes = b"", on_ack: OnAck | None = None
+    ) -> None:
+        """See `Log.append`."""
+        self._check()
+        try:
+            self._produce(self._prefix + topic, partition, value, key, on_ack)
+        except KafkaException as error:
+            what = f"append {len(value)} bytes to partition {partition} of topic {self._prefix}{topic}"
+            raise TransportError(sentence(error.args[0], what)) from None
+        self._awaited += on_ack is not None
+
+    def _produce(self, topic: str, partition: int, value: bytes, key: bytes, on_ack: OnAck | None) -> None:
+        producer = self._producer()
+        delivered = partial(self._delivered, on_ack)
+        while True:
+            try:
+                producer.produce(topic, value, key or None, partition, on_delivery=delivered)
+            except BufferError:
+                producer.poll(_BACK_PRESSURE_SECONDS)
+                self._check()
+            else:
+                return
+
+    def flush(self) -> None:
+        """See `Log.flush`."""
+        while self._lazy_producer is not None and self._lazy_producer.flush(_LONGEST_WAIT_SECONDS):
+            self._settle()
+        self._settle()
+
+    def _delivered(self, on_ack: OnAck | None, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            what = f"append to partition {message.partition()} of topic {message.topic()}"
+            self._failure = self._failure or sentence(error, what)
+            return
+        self._weather.clear()
+        offset = message.offset()
+        assert offset is not None
+        if on_ack is not None:
+            self._acked.append((on_ack, offset))
+
+    def _check(self) -> None:
+        """Errors: TransportError for a record that could not be delivered, or a connection lost for good."""
+        self._weather.check()
+        if self._failure is not None:
+            raise TransportError(self._failure)
+
+    def _settle(self) -> bool:
+        """Call what waits for acknowledgements that have come; whether there was any."""
+        if self._lazy_producer is not None:
+            self._lazy_producer.poll(0)
+        self._check()
+        called = bool(self._acked)
+        while self._acked:
+            on_ack, offset = self._acked.popleft()
+            self._awaited -= 1
+            on_ack(offset)
+        return called
+
+    # Reading
+
+    def follow(self, topic: str, partition: int, offset: int) -> None:
+        """See `Log.follow`."""
+        self._follower.follow(topic, partition, offset)
+
+    def unfollow(self, topic: str, partition: int) -> None:
+        """See `Log.unfollow`."""
+        self._follower.unfollow(topic, partition)
+
+    def poll(self, timeout_seconds: float) -> list[Record | Lost]:
+        """See `Log.poll`."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            called = self._settle()
+            remaining = 0.0 if called else max(0.0, deadline - time.monotonic())
+            found = self._wait(remaining)
+            if found or remaining == 0.0:
+                return found
+
+    def _wait(self, remaining_seconds: float) -> list[Record | Lost]:
+        """Wait for records and acknowledgements, in short slices where there is more to ask than one."""
+        handles = len(self._follower.readers) + (self._awaited > 0)
+        wait = min(remaining_seconds, _LONGEST_WAIT_SECONDS if handles == 1 else _SLICE_SECONDS)
+        if self._follower.readers:
+            return self._follower.poll(wait)
+        if self._lazy_producer is not None:
+            self._lazy_producer.poll(wait)
+        else:
+            time.sleep(wait)
+        return []
+
+    # Offsets
+
+    def end_offsets(self, topic: str) -> list[int]:
+        """See `Log.end_offsets`. One request to each leader, all at once, on connections of its own."""
+        name = self._prefix + topic
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(name, index): latest for index in range(self._partition_count(name))}
+        try:
+            futures = self._admin().list_offsets(asked, request_timeout=_REQUEST_TIMEOUT_SECONDS)
+            return [futures[place].result().offset for place in asked]
+        except KafkaException as error:
+            raise TransportError(sentence(error.args[0], f"look up the end of topic {name}")) from None
+
+    def _partition_count(self, name: str) -> int:
+        """Partitions never change in number while a federation lives."""
+        if name not in self._partitions:
+            count = partition_counts(self._admin(), [name])[name]
+            if count is None:
+                raise TransportError(f"topic {name} does not exist (any more). Was the federation deleted?")
+            self._partitions[name] = count
+        return self._partitions[name]
+
+    def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        """See `Log.delete_before`."""
+        place = TopicPartition(self._prefix + topic, partition, offset)
+        for future in self._admin().delete_records([place]).values():
+            future.add_done_callback(_log_refusal)
+
+    # Handles
+
+    def close(self) -> None:
+        """See `Log.close`."""
+        self._follower.close()
+        self._lazy_producer = None
+        self._lazy_admin = None
+
+    def _producer(self) -> Producer:
+        with self._making:
+            if self._lazy_producer is None:
+                settings = producer_settings(self._bootstrap, self._client_id, self._settings)
+                self._lazy_producer = make_producer(settings, self._weather)
+            return self._lazy_producer
+
+    def _admin(self) -> AdminClient:
+        if self._lazy_admin is None:
+            settings = admin_settings(self._bootstrap, self._client_id, self._settings)
+            self._lazy_admin = make_admin(settings, self._weather)
+        return self._lazy_admin
+
+    def _make_reader(self, wait_ms: int) -> Reader:
+        settings = reader_settings(self._bootstrap, self._client_id, self._settings, wait_ms)
+        return Reader(settings, self._weather)
+
+
+def _log_refusal(future: Future[object]) -> None:
+    """Deletion only saves disk: where it is not granted, retention does the work, and one line says so."""
+    error = future.exception()
+    if isinstance(error, KafkaException):
+        _warn_of_refusal(error.args[0].str())
+
+
+@cache
+def _warn_of_refusal(reason: str) -> None:
+    logger.warning(
+        "old records cannot be deleted (%s) and stay until the topics' retention ends. "
+        "Grant the servers Delete on the federation's topics, as `fdstream topics acls` prints.",
+        reason,
+    )

@@ -1,0 +1,39 @@
+"""Questions to the cluster about topics that change nothing and create nothing. Knows no federation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, TopicDescription  # type: ignore[attr-defined]
+
+from fdstream.errors import TransportError
+from fdstream.topics.handles import UNKNOWN, sentence
+
+REQUEST_TIMEOUT_SECONDS = 30.0
+
+
+def describe_topics(admin: AdminClient, names: Sequence[str]) -> dict[str, TopicDescription | None]:
+    """Each topic's description, None where there is no such topic.
+
+    Unlike metadata requests of other kinds this one never creates a topic, whatever the broker's settings.
+    Errors: TransportError.
+    """
+    if not names:
+        return {}
+    futures = admin.describe_topics(TopicCollection(list(names)), request_timeout=REQUEST_TIMEOUT_SECONDS)
+    found: dict[str, TopicDescription | None] = {}
+    for name, future in futures.items():
+        try:
+            found[name] = future.result()
+        except KafkaException as error:
+            if error.args[0].code() not in UNKNOWN:
+                raise TransportError(sentence(error.args[0], f"look up topic {name}")) from None
+            found[name] = None
+    return found
+
+
+def partition_counts(admin: AdminClient, names: Sequence[str]) -> dict[str, int | None]:
+    """How many partitions each topic has, None where there is no such topic. Errors: TransportError."""
+    described = describe_topics(admin, names)
+    return {name: None if topic is None else len(topic.partitions) for name, topic in described.items()}
