@@ -93,11 +93,15 @@ class Cluster:
             self._folder.release()
             self._folder = None
 
-    def check(self) -> None:
-        """Raise `TransportError` where a node has ended that nobody stopped or killed through this object."""
+    def check(self, say: Callable[[str], None] = _quiet) -> None:
+        """Say which node has ended by itself; `TransportError` where those that run are no majority."""
         for node in self._nodes:
             if node.has_ended:
-                raise TransportError(node.failure("stopped by itself"))
+                failure = node.failure("stopped by itself")
+                node.wait()
+                if sum(other.was_started for other in self._nodes) <= self._count // 2:
+                    raise TransportError(failure)
+                say(f"{failure}; the others go on")
 
     def kill_node(self, index: int) -> None:
         """SIGKILL node `index` (from 0)."""
@@ -137,10 +141,12 @@ class Cluster:
             if self._port is None:
                 return free_ports(self._count, self._host)
             wanted = range(self._port, self._port + self._count)
+            if wanted[-1] > 65535:
+                raise UsageError(f"{self._count} nodes need ports up to {wanted[-1]}: give a lower --port")
             busy = taken(self._host, wanted)
         except OSError as error:
             raise UsageError(
-                f"cannot listen on {self._host} at port {self._port}: {error.strerror or error}; "
+                f"cannot listen on {self._host}, port {self._port or 'any'}: {error.strerror or error}; "
                 "give an address of this machine with --host and a port above 1023 with --port"
             ) from error
         if busy:
@@ -151,8 +157,8 @@ class Cluster:
         return list(wanted)
 
     def _format(self, on_progress: Callable[[str], None]) -> None:
-        formatting = [(node, process) for node in self._nodes if (process := node.prepare())]
-        if formatting:
-            on_progress(f"preparing {self.data_dir}")
-        for node, process in formatting:
-            node.finish_format(process)
+        new = [node for node in self._nodes if node.prepare()]
+        if new:
+            on_progress(f"preparing the data folder {self.data_dir}")
+        for node in new:
+            node.finish_format()

@@ -23,7 +23,7 @@ from pathlib import Path
 from fdstream.errors import UsageError
 
 MARKER = "cluster.json"
-OURS = (MARKER, ".lock", "log4j2.xml", "logs")
+OURS = (MARKER, "cluster.part", ".lock", "log4j2.xml", "logs")
 STOPPING_SECONDS = 40.0
 
 
@@ -120,7 +120,7 @@ def _is_alive(pid: str) -> bool:
 
 def _clear(path: Path) -> None:
     """Delete what a cluster made, and nothing else that may lie there; the marker goes last."""
-    for data in path.glob("node-*"):
+    for data in path.glob("node-[0-9]*"):
         shutil.rmtree(data) if data.is_dir() else data.unlink()
     shutil.rmtree(path / "logs", ignore_errors=True)
     (path / MARKER).unlink(missing_ok=True)

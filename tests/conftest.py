@@ -10,16 +10,16 @@ from kafka_cluster import Cluster
 
 
 @pytest.fixture(scope="session")
-def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A one-node cluster, shared: give topics names of your own and leave the node running."""
+def one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A one-node cluster, shared: give topics names of their own and leave the node running."""
     with Cluster(data_dir=tmp_path_factory.mktemp("kafka")) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def kafka(kafka_cluster: Cluster) -> str:
+def kafka(one_node: Cluster) -> str:
     """`host:port` of a shared one-node cluster."""
-    return kafka_cluster.bootstrap
+    return one_node.bootstrap
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +31,6 @@ def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def kafka3(three_nodes: Cluster) -> Iterator[Cluster]:
-    """A shared three-node cluster (RF 3, min.insync 2); nodes that a test kills are started again after it."""
+    """A shared three-node cluster (RF 3, min.insync 2); nodes that a test kills are started again."""
     yield three_nodes
     three_nodes.restart_killed()
