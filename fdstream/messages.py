@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from fdstream.layout import TensorSpec
+
 ConfigValue = str | int | float | bool
 Metrics = Mapping[str, float]
 
@@ -28,6 +30,7 @@ MAX_CLIENTS = 100_000
 MAX_NUM_EXAMPLES = 1 << 24
 MAX_NAME_LENGTH = 256
 MAX_METRICS = 64
+MAX_METRIC = 1e100
 MAX_TEXT_LENGTH = 2000
 MAX_OFFSET = (1 << 62) - 1
 
@@ -62,31 +65,26 @@ def _metrics(name: str, values: Metrics) -> None:
         _identifier(f"a name in {name}", key)
         if not math.isfinite(value):
             raise ValueError(f"{name}[{key!r}] is {value}, not a finite number")
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """One named tensor of the model: its dtype by name (allow-list in `layout`) and shape."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
+        _within(f"{name}[{key!r}]", value, -MAX_METRIC, MAX_METRIC)
 
 
 @dataclass(frozen=True, slots=True)
 class ShardModel:
     """Where one shard of a model lies: the writer's attempt, where to start reading, and what to find.
 
-    `start` is the offset of the first chunk of the attempt in its partition; `digest` is the shard digest
-    (xxh3-128 over the digests of its weight chunks, then of its strategy-state chunks, in index order).
+    The starts are offsets of the attempt's first chunk in the shard's partition of `round-<slot>.model` and
+    `round-<slot>.state`; the digests are shard digests over the chunks there (see `digests`).
     """
 
     attempt: bytes  # 16 bytes
     start: int
-    digest: bytes  # 16 bytes
+    digest: bytes  # 16 bytes, of the weights
+    state_start: int
+    state_digest: bytes  # 16 bytes, of the strategy's state; that of no chunks for a strategy without state
 
     def __post_init__(self) -> None:
         _within("start", self.start, 0, MAX_OFFSET)
+        _within("state_start", self.state_start, 0, MAX_OFFSET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,7 @@ class FederationOpened:
     """control: opens the federation. The initial model's chunks are in the log before this is written."""
 
     nonce: bytes
-    tensors: tuple[TensorInfo, ...]
+    tensors: tuple[TensorSpec, ...]
     chunk_bytes: int
     shards: int
     slots: int
@@ -235,14 +233,20 @@ class GlobalEvaluated:
 
 @dataclass(frozen=True, slots=True)
 class FederationFinished:
-    """control: nothing follows. `failed` tells a federation that gave up from one that reached its end."""
+    """control: nothing follows. `failed` tells a federation that gave up from one that reached its end.
+
+    It counts only if `after` is still the last control record that counts (GlobalEvaluated aside), so that a
+    server which slept cannot end a federation that went on without it.
+    """
 
     nonce: bytes
+    after: int  # offset in control
     rounds: int  # training rounds closed
     failed: bool
     reason: str
 
     def __post_init__(self) -> None:
+        _within("after", self.after, 0, MAX_OFFSET)
         _within("rounds", self.rounds, 0, 1 << 31)
         _text("reason", self.reason)
 
@@ -326,9 +330,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ModelChunk:
-    """round-<slot>.model: a slice of the model of `round`, in partition `index` modulo P.
+    """round-<slot>.model and .state: a slice of the model of `round`, in partition `index` modulo P.
 
-    part 0 holds weights in the tensor's dtype; part 1 … hold the strategy's state in the update dtype.
+    Part 0 (in .model) holds weights in the tensor's dtype; parts 1 … (in .state, which only servers read) hold
+    the strategy's state in the update dtype.
     """
 
     nonce: bytes
@@ -346,7 +351,7 @@ class ModelChunk:
 
 @dataclass(frozen=True, slots=True)
 class UpdateChunk:
-    """round-<slot>.updates: a slice of (trained − received) in the update dtype, in partition `index` mod P."""
+    """round-<slot>.updates: a slice of (trained - received) in the update dtype, in partition `index` mod P."""
 
     nonce: bytes
     attempt: bytes

@@ -23,6 +23,11 @@ def model(slot: int) -> str:
     return f"round-{slot}.model"
 
 
+def state(slot: int) -> str:
+    """The topic that carries the strategy's state beside the model, for servers alone."""
+    return f"round-{slot}.state"
+
+
 def updates(slot: int) -> str:
     """The topic that carries the clients' update chunks."""
     return f"round-{slot}.updates"
@@ -75,6 +80,7 @@ def topic_specs(shards: int, slots: int = SLOTS) -> tuple[TopicSpec, ...]:
         for slot in range(slots)
         for spec in (
             TopicSpec(model(slot), shards, "server", both, kept | _BULK),
+            TopicSpec(state(slot), shards, "server", ("server",), kept | _BULK),
             TopicSpec(updates(slot), shards, "client", ("server",), kept | _BULK),
             TopicSpec(reports(slot), 1, "client", ("server",), kept),
         )

@@ -1,0 +1,1 @@
+"""A client: its session as a pure core, and the loop that hands out tasks. Imports no machine learning library."""

@@ -1,0 +1,193 @@
+"""The loop of a client: wait for a round, hand its model out as a task, write what came back.
+
+`Connection` is the form for scripts with a training loop of their own (`fdstream.connect`); `work` runs an `App`
+on it. One connection can carry many virtual clients. This is where a client's core meets Kafka, time and threads.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from fdstream.app import App, Config
+from fdstream.client.session import Outcome, Session
+from fdstream.driver import Driver
+from fdstream.dtypes import Array
+from fdstream.errors import FederationFailedError, UsageError
+from fdstream.events import Tell
+from fdstream.heartbeats import Heartbeats, Member
+from fdstream.log import Log
+from fdstream.messages import ConfigValue, FederationFinished, Heartbeat, Metrics
+from fdstream.weights import UserFunctionError, Weights, evaluate_result, to_user, train_result
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One client's work in one round. `weights` are read-only, in the container the app's author gave.
+
+    In a round with `training` False the model is final: evaluate it and report metrics alone.
+    """
+
+    client: str
+    round: int
+    training: bool
+    weights: dict[str, Array] | list[Array]
+    config: Config
+    named: dict[str, Array] = field(repr=False)
+
+
+class Connection:
+    """Tasks come out by iterating; each is answered by `report` or `fail`. A context manager.
+
+    Iteration ends when the federation has finished; if it failed, with `FederationFailedError`.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        clients: Sequence[str],
+        heartbeats: Heartbeats,
+        *,
+        config: Mapping[str, ConfigValue] | None = None,
+        profile: Mapping[str, str] | None = None,
+    ) -> None:
+        self.session = Session(clients, new_id=lambda: os.urandom(16))
+        self.told: list[Tell] = []
+        self._log = log
+        self._heartbeats = heartbeats
+        self._config = dict(config or {})
+        self._profile = dict(profile or {})
+        self._driver = Driver(self.session, log, tell=self.told.append, monotonic=time.monotonic)
+        self._states = dict.fromkeys(clients, "waiting")
+        self._members = {client: Member(log, partial(self._heartbeat, client)) for client in clients}
+        self._task: Task | None = None
+
+    def __enter__(self) -> Connection:
+        self._driver.begin()
+        for member in self._members.values():
+            self._heartbeats.join(member)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client, member in self._members.items():
+            self._states[client] = "gone"
+            self._heartbeats.leave(member)
+        self._log.close()
+
+    def __iter__(self) -> Iterator[Task]:
+        while True:
+            due = self._wait_for_task()
+            if not due:
+                return
+            for client in due:
+                yield self._start(client)
+                if self._task is not None:
+                    raise UsageError(f"round {self._task.round} was not answered: call report() or fail()")
+            self._driver.perform(self.session.release())
+
+    @property
+    def finished(self) -> FederationFinished | None:
+        """How the federation ended, once it has."""
+        return self.session.ledger.finished
+
+    def report(
+        self,
+        weights: Weights | None,
+        num_examples: int,
+        metrics: Metrics | None = None,
+        *,
+        evaluated_examples: int = 0,
+        evaluate_metrics: Metrics | None = None,
+    ) -> None:
+        """Send the trained weights of the task in hand (None where there was no training) and its metrics.
+
+        Raises `UsageError` for weights, numbers or metrics that cannot be used; the task is then still open.
+        """
+        task = self._in_hand()
+        evaluated = evaluate_metrics or {}
+        if evaluated:
+            evaluated = evaluate_result(evaluated_examples, evaluated, source="report").metrics
+        if not task.training:
+            self._finish(Outcome(None, 0, {}, evaluated_examples, evaluated))
+            return
+        result = train_result(task.named, weights, num_examples, metrics or {}, source="report")
+        self._finish(
+            Outcome(result.weights, result.num_examples, result.metrics, evaluated_examples, evaluated)
+        )
+
+    def fail(self, reason: str) -> None:
+        """Say that this client cannot do the task in hand; it stays for the next round."""
+        self._in_hand()
+        self._finish(Outcome(failure=reason[:1000]))
+
+    # One task
+
+    def _wait_for_task(self) -> list[str]:
+        """The clients whose work is due; none once the federation has finished."""
+        while not (due := self.session.due()):
+            finished = self.session.ledger.finished
+            if finished is not None and self.session.finished:
+                if finished.failed:
+                    raise FederationFailedError(f"the federation ended early: {finished.reason}")
+                return []
+            self._driver.turn(POLL_SECONDS)
+        return due
+
+    def _start(self, client: str) -> Task:
+        ledger, assembly = self.session.ledger, self.session.receiver.assembly
+        assert assembly is not None
+        opened = ledger.round_opened
+        named = assembly.model.tensors()
+        config: dict[str, Any] = {
+            **ledger.federation.config,
+            **self._config,
+            "client_id": client,
+            "round": opened.round,
+            "num_rounds": ledger.federation.settings.num_rounds,
+        }
+        self._task = Task(client, opened.round, opened.training, to_user(named), config, named)
+        self._say(client, "training" if opened.training else "evaluating")
+        return self._task
+
+    def _in_hand(self) -> Task:
+        if self._task is None:
+            raise UsageError("there is no task to answer: each task of the loop is answered once")
+        return self._task
+
+    def _finish(self, outcome: Outcome) -> None:
+        task, self._task = self._in_hand(), None
+        self._say(task.client, "uploading")
+        self._driver.perform(self.session.report(task.client, outcome))
+        self._say(task.client, "failed" if outcome.failure else "waiting")
+
+    def _say(self, client: str, state: str) -> None:
+        self._states[client] = state
+
+    def _heartbeat(self, client: str) -> Heartbeat:
+        return Heartbeat(client, "client", self._states[client], self.session.ledger.round, self._profile)
+
+
+def work(app: App, connection: Connection) -> Iterator[tuple[Task, UserFunctionError | None]]:
+    """Answer every task with the app's functions; yields each with what went wrong, if anything did."""
+    for task in connection:
+        try:
+            evaluated = app.run_evaluate(task.named, task.config)
+            trained = app.run_train(task.named, task.config) if task.training else None
+        except UserFunctionError as error:
+            connection.fail(str(error))
+            yield task, error
+            continue
+        connection.report(
+            None if trained is None else trained.weights,
+            0 if trained is None else trained.num_examples,
+            {} if trained is None else trained.metrics,
+            evaluated_examples=evaluated.num_examples if evaluated else 0,
+            evaluate_metrics=evaluated.metrics if evaluated else {},
+        )
+        yield task, None

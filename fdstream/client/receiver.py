@@ -1,0 +1,99 @@
+"""Receives the global model of the current round, verified. Pure: entries in, effects out.
+
+Chunks of the next model arrive while its RoundOpened is still being written. They are kept up to a bound, so that
+nothing is fetched twice; beyond it they are dropped and read again from the offset that RoundOpened names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fdstream.client.assembly import Assembly
+from fdstream.events import Effects, Entry, Follow, Unfollow
+from fdstream.ledger import Ledger
+from fdstream.messages import ModelChunk
+from fdstream.topics import table
+
+EARLY_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Early:
+    """Chunks of one partition that came before the RoundOpened that may name them."""
+
+    next_offset: int | None = None  # one past the last of them; None where some were dropped
+    entries: list[Entry] = field(default_factory=list)
+
+
+class Receiver:
+    """The model of the ledger's current round: nothing, then filling, then whole."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.assembly: Assembly | None = None
+        self._round = 0
+        self._early: dict[int, _Early] = {}
+        self._early_bytes = 0
+        self._followed: set[tuple[str, int]] = set()
+
+    @property
+    def receiving(self) -> bool:
+        """Whether the model of the current round is here or on its way."""
+        return self.assembly is not None and self._round == self.ledger.round
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model of the current round is here, every shard checked."""
+        return self.receiving and self.assembly is not None and not self.assembly.missing_shards
+
+    def begin(self) -> Effects:
+        """Turn to the ledger's current round: take what came early, follow the rest."""
+        self._round = self.ledger.round
+        self.assembly = Assembly(self.ledger.layout, self.ledger.round_opened.model)
+        early, self._early, self._early_bytes = self._early, {}, 0
+        shards = self.ledger.layout.active_shards
+        return [effect for shard in shards for effect in self._begin(shard, early.get(shard))]
+
+    def release(self) -> Effects:
+        """Forget the model: it has been used. Where not every client is asked, stop reading models."""
+        self.assembly = None
+        if self.ledger.federation.settings.fraction >= 1.0:
+            return []
+        followed, self._followed = self._followed, set()
+        return [Unfollow(topic, partition) for topic, partition in sorted(followed)]
+
+    def on_chunk(self, entry: Entry) -> None:
+        """A record of a model partition."""
+        chunk = entry.message
+        if (
+            not isinstance(chunk, ModelChunk)
+            or chunk.nonce != self.ledger.federation.nonce
+            or chunk.part != 0
+        ):
+            return
+        if chunk.round == self._round and self.assembly is not None:
+            self.assembly.add(entry.record.partition, chunk)
+        elif chunk.round == self.ledger.next_round:
+            self._keep(entry)
+
+    def _begin(self, shard: int, early: _Early | None) -> Effects:
+        assert self.assembly is not None
+        offset = self.ledger.round_opened.model[shard].start
+        if early is not None and early.next_offset is not None and early.entries[0].record.offset <= offset:
+            offset = max(offset, early.next_offset)
+            for entry in early.entries:
+                self.on_chunk(entry)
+        if shard not in self.assembly.missing_shards:
+            return []
+        topic = table.model(self.ledger.slot)
+        self._followed.add((topic, shard))
+        return [Follow(topic, shard, offset)]
+
+    def _keep(self, entry: Entry) -> None:
+        early = self._early.setdefault(entry.record.partition, _Early())
+        self._early_bytes += len(entry.record.value)
+        if self._early_bytes > EARLY_BYTES:
+            early.next_offset, early.entries = None, []
+        elif not early.entries or early.next_offset == entry.record.offset:
+            early.entries.append(entry)
+            early.next_offset = entry.record.offset + 1

@@ -1,0 +1,199 @@
+"""A client's part in a federation, as a pure core: when to take part, and what to write.
+
+One core serves any number of virtual clients behind one connection; they share the history and the received model
+and differ only in their names. It knows no threads, no clock and no user code: whoever drives it calls `due`,
+does the work, and hands back what came out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from fdstream.client.receiver import Receiver
+from fdstream.digests import chunk_digest, shard_digest
+from fdstream.dtypes import Array, payload
+from fdstream.events import Effects, Entry, Event, Follow, Upload, Uploaded
+from fdstream.flat import update_chunks
+from fdstream.ledger import Ledger, Phase, lost_history
+from fdstream.log import Lost
+from fdstream.messages import Message, Report, RoundExtended, UpdateChunk
+from fdstream.topics import table
+
+MAX_TRIES = 3  # reports of one client in one round
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a client did with a round's model. With `failure` set only that counts."""
+
+    weights: Mapping[str, Array] | None = None  # None in a round without training
+    num_examples: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    evaluated_examples: int = 0
+    evaluate_metrics: Mapping[str, float] = field(default_factory=dict)
+    failure: str | None = None
+
+
+def is_sampled(sampling_nonce: bytes, client: str, fraction: float) -> bool:
+    """Whether the client is asked: its hash, as a number in [0, 1), lies below the fraction.
+
+    The hash is the first 8 bytes, big-endian, of SHA-256 over the nonce and the client's name in UTF-8. A larger
+    fraction asks everyone whom a smaller one asked.
+    """
+    digest = hashlib.sha256(sampling_nonce + client.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < fraction * 2.0**64
+
+
+@dataclass(slots=True)
+class _Part:
+    """One client in one round."""
+
+    tries: int = 0
+    extensions_seen: int = 0
+    report: int | None = None  # offset of its last report, once acknowledged
+    failed: bool = False
+    uploading: bool = False
+
+
+class Session:
+    """Follows the federation for these clients until it is finished."""
+
+    def __init__(self, clients: Sequence[str], new_id: Callable[[], bytes]) -> None:
+        self.ledger = Ledger()
+        self.receiver = Receiver(self.ledger)
+        self.clients = tuple(clients)
+        self._new_id = new_id
+        self._parts: dict[str, _Part] = {}
+        self._round = 0
+        self._pending: dict[
+            bytes, tuple[Report, list[list[bytes]]]
+        ] = {}  # attempt -> report, digests by shard
+
+    @property
+    def finished(self) -> bool:
+        return self.ledger.phase is Phase.FINISHED
+
+    def begin(self) -> Effects:
+        return [Follow(table.CONTROL, 0, 0)]
+
+    def step(self, event: Event) -> Effects:
+        """Take one event in; what to do about it."""
+        match event:
+            case Entry():
+                return self._on_entry(event)
+            case Uploaded():
+                return self._on_uploaded(event)
+            case Lost() if event.topic == table.CONTROL:
+                raise lost_history(event)
+        # A model that was deleted belongs to a round that is over, which `control` is about to say.
+        return []
+
+    def due(self) -> list[str]:
+        """The clients that are to work on the received model now."""
+        if not self.receiver.complete or not self.ledger.asks_for_reports:
+            return []
+        return [client for client in self.clients if self._is_due(client)]
+
+    def report(self, client: str, outcome: Outcome) -> Effects:
+        """Write what a client did: its update's chunks first, its report once they are acknowledged."""
+        part = self._parts[client]
+        part.tries += 1
+        part.uploading, part.failed = True, outcome.failure is not None
+        attempt = self._new_id()
+        report = self._report(client, attempt, outcome)
+        if outcome.weights is None or outcome.failure is not None:
+            return [self._upload_report(report)]
+        digests: list[list[bytes]] = [[] for _ in range(self.ledger.federation.shards)]
+        self._pending[attempt] = (report, digests)
+        chunks = self._update(attempt, outcome.weights, outcome.num_examples, digests)
+        return [Upload(("update", attempt), table.updates(self.ledger.slot), chunks)]
+
+    def release(self) -> Effects:
+        """Every due client has handed in its outcome, and every upload is drawn: drop the model."""
+        return self.receiver.release()
+
+    # Events
+
+    def _on_entry(self, entry: Entry) -> Effects:
+        if entry.record.topic == table.CONTROL:
+            self.ledger.fold(entry)
+            return self._follow_round()
+        self.receiver.on_chunk(entry)
+        return []
+
+    def _follow_round(self) -> Effects:
+        """Turn to a new round, and get its model where somebody here is asked."""
+        if not self.ledger.asks_for_reports:
+            return []
+        if self._round != self.ledger.round:
+            self._round = self.ledger.round
+            self._parts = {client: _Part() for client in self.clients}
+            self._pending.clear()
+        wanted = any(self._is_due(client) for client in self.clients)
+        return self.receiver.begin() if wanted and not self.receiver.receiving else []
+
+    def _on_uploaded(self, event: Uploaded) -> Effects:
+        kind, what = event.tag
+        if kind == "report":
+            part = self._parts.get(what)
+            if part is not None:
+                part.report, part.uploading = next(iter(event.starts.values())), False
+            return self._follow_round()
+        if what not in self._pending:
+            return []
+        report, digests = self._pending.pop(what)
+        return [self._upload_report(replace(report, digests=tuple(map(shard_digest, digests))))]
+
+    # One client
+
+    def _is_due(self, client: str) -> bool:
+        part, ledger = self._parts[client], self.ledger
+        if part.uploading or part.tries >= MAX_TRIES:
+            return False
+        if part.tries > 0 and not self._is_asked_again(part):
+            return False
+        return is_sampled(ledger.round_opened.sampling_nonce, client, ledger.fraction)
+
+    def _is_asked_again(self, part: _Part) -> bool:
+        """Whether an extension since its last report asks this client to report once more."""
+        news = self.ledger.extensions[part.extensions_seen :]
+        left_out = any(
+            isinstance(entry.message, RoundExtended) and part.report in entry.message.excluded
+            for entry in news
+        )
+        return left_out or (part.failed and bool(news))
+
+    def _report(self, client: str, attempt: bytes, outcome: Outcome) -> Report:
+        entry = self.ledger.round_entry
+        assert entry is not None
+        self._parts[client].extensions_seen = len(self.ledger.extensions)
+        return Report(
+            nonce=self.ledger.federation.nonce,
+            client=client,
+            attempt=attempt,
+            round=self.ledger.round,
+            round_offset=entry.record.offset,
+            num_examples=outcome.num_examples,
+            metrics=outcome.metrics,
+            evaluated_examples=outcome.evaluated_examples,
+            evaluate_metrics=outcome.evaluate_metrics,
+            digests=(),
+            failure=outcome.failure,
+        )
+
+    def _upload_report(self, report: Report) -> Upload:
+        topic = table.reports(table.slot_of(report.round, self.ledger.federation.slots))
+        return Upload(("report", report.client), topic, [(0, report)])
+
+    def _update(
+        self, attempt: bytes, weights: Mapping[str, Array], num_examples: int, digests: list[list[bytes]]
+    ) -> Iterator[tuple[int, Message]]:
+        ledger, assembly = self.ledger, self.receiver.assembly
+        assert assembly is not None
+        nonce, round_number = ledger.federation.nonce, ledger.round
+        for spec, values in update_chunks(ledger.layout, assembly.model, weights):
+            data = payload(values)
+            digests[spec.shard].append(chunk_digest(data))
+            yield spec.shard, UpdateChunk(nonce, attempt, round_number, spec.index, num_examples, data)

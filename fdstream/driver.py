@@ -1,0 +1,146 @@
+"""Performs the effects of a pure core on a log and feeds it what the log answers.
+
+The only place where records meet bytes on their way in and out of a core. It knows neither what the core is for
+nor which log it runs on; it has no thread of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from fdstream.events import (
+    Append,
+    DeleteBefore,
+    Effect,
+    Effects,
+    Ends,
+    Entry,
+    Event,
+    Follow,
+    ReadEnds,
+    Tag,
+    Tell,
+    Tick,
+    Unfollow,
+    Upload,
+    Uploaded,
+)
+from fdstream.log import Log, Lost, Record
+from fdstream.serde.avro import decode, encode
+
+
+class Core(Protocol):
+    """What a driver can drive."""
+
+    def begin(self) -> Effects: ...
+
+    def step(self, event: Event) -> Effects: ...
+
+
+class _Acks:
+    """Counts the acknowledgements of one upload."""
+
+    def __init__(self, tag: Tag, done: Callable[[Event], None]) -> None:
+        self.tag = tag
+        self.done = done
+        self.starts: dict[int, int] = {}
+        self.waiting = 1  # for the end of the drawing
+
+    def expect(self, partition: int) -> Callable[[int], None]:
+        self.waiting += 1
+        return lambda offset: self.acked(partition, offset)
+
+    def acked(self, partition: int, offset: int) -> None:
+        self.starts[partition] = min(offset, self.starts.get(partition, offset))
+        self.count_down()
+
+    def count_down(self) -> None:
+        self.waiting -= 1
+        if self.waiting == 0:
+            self.done(Uploaded(self.tag, self.starts))
+
+
+class BrokerClock:
+    """Estimates the broker's time from the records it stamps and a local monotonic clock, both in seconds.
+
+    A record is stamped before it is read, so the largest difference seen is the closest. Before any record is
+    read the estimate is 0, which passes no deadline.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._difference: float | None = None
+
+    def seen(self, timestamp_seconds: float) -> None:
+        difference = timestamp_seconds - self._monotonic()
+        if self._difference is None or difference > self._difference:
+            self._difference = difference
+
+    def now_seconds(self) -> float:
+        return 0.0 if self._difference is None else self._difference + self._monotonic()
+
+
+class Driver:
+    """One core on one log. `tell` hears what the core has to say to people and metrics."""
+
+    def __init__(
+        self, core: Core, log: Log, *, tell: Callable[[Tell], None], monotonic: Callable[[], float]
+    ) -> None:
+        self.core = core
+        self.log = log
+        self._tell = tell
+        self._clock = BrokerClock(monotonic)
+        self._answers: deque[Event] = deque()
+
+    def begin(self) -> None:
+        self.perform(self.core.begin())
+
+    def turn(self, timeout_seconds: float) -> None:
+        """Wait for records at most this long, feed them to the core, tell it the time."""
+        for item in self.log.poll(0 if self._answers else timeout_seconds):
+            self._step(self._event(item))
+        self._step(Tick(self._clock.now_seconds()))
+
+    def perform(self, effects: Iterable[Effect]) -> None:
+        """Carry effects out, and those that their answers lead to."""
+        for effect in effects:
+            self._perform(effect)
+        while self._answers:
+            for effect in self.core.step(self._answers.popleft()):
+                self._perform(effect)
+
+    def _step(self, event: Event) -> None:
+        self.perform(self.core.step(event))
+
+    def _event(self, item: Record | Lost) -> Event:
+        if isinstance(item, Lost):
+            return item
+        self._clock.seen(item.timestamp_seconds)
+        return Entry(item, decode(item.value))
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Append():
+                self.log.append(effect.topic, effect.partition, encode(effect.message))
+            case Upload():
+                self._upload(effect)
+            case ReadEnds():
+                ends = {topic: tuple(self.log.end_offsets(topic)) for topic in effect.topics}
+                self._answers.append(Ends(effect.tag, ends))
+            case Follow():
+                self.log.follow(effect.topic, effect.partition, effect.offset)
+            case Unfollow():
+                self.log.unfollow(effect.topic, effect.partition)
+            case DeleteBefore():
+                self.log.delete_before(effect.topic, effect.partition, effect.offset)
+            case Tell():
+                self._tell(effect)
+
+    def _upload(self, upload: Upload) -> None:
+        acks = _Acks(upload.tag, self._answers.append)
+        for partition, message in upload.messages:
+            on_ack = acks.expect(partition)
+            self.log.append(upload.topic, partition, encode(message), on_ack=on_ack)
+        acks.count_down()

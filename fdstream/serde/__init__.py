@@ -1,0 +1,1 @@
+"""Records <-> bytes. The only package that imports an Avro library."""

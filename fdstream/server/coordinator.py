@@ -1,0 +1,220 @@
+"""The coordinator's duties in an open federation: open its rounds, judge when enough reports are in, close, finish.
+
+Pure. Each judgement that is not a function of the log (the time, an end offset) goes into exactly one record, and
+nothing here acts on such a record before the ledger has read it back. Any number of coordinators may be at work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+from fdstream.digests import model_sha256
+from fdstream.events import Append, DeleteBefore, Effects, Ends, ReadEnds
+from fdstream.ledger import Ledger, Phase
+from fdstream.messages import (
+    FederationFinished,
+    Message,
+    RoundClosed,
+    RoundClosing,
+    RoundExtended,
+    RoundOpened,
+)
+from fdstream.server.book import ReportBook, weighted_means
+from fdstream.topics import table
+
+NO_PREVIOUS = bytes(32)
+
+
+class Coordinator:
+    """Duties in an open federation, one per phase; each is asked for once and judged by the log."""
+
+    def __init__(self, ledger: Ledger, new_id: Callable[[], bytes]) -> None:
+        self.ledger = ledger
+        self._new_id = new_id
+        self._asked: set[tuple[object, ...]] = set()
+        self._accepted: tuple[int, ...] = ()
+
+    def duties(self, book: ReportBook | None, now_seconds: float) -> Effects:
+        """What the current phase asks of a coordinator."""
+        match self.ledger.phase:
+            case Phase.READY:
+                return self._next_round()
+            case Phase.COLLECTING:
+                assert book is not None
+                return self._collect(book, now_seconds)
+            case Phase.SEALING:
+                assert book is not None
+                return self._seal(book)
+        return []
+
+    def on_ends(self, event: Ends) -> Effects:
+        """The end offsets asked for have come; write what they were asked for, if it is still wanted."""
+        kind, round_number, ordinal = event.tag
+        ledger = self.ledger
+        if kind == "open" and ledger.phase is Phase.READY and ledger.next_round == round_number:
+            return [self._write(self._round_opened(event))]
+        if kind == "close" and ledger.phase is Phase.COLLECTING and self._is_now(round_number, ordinal):
+            return [self._write(self._round_closing(event))]
+        return []
+
+    # Between rounds
+
+    def _next_round(self) -> Effects:
+        settings = self.ledger.federation.settings
+        last = settings.num_rounds + int(settings.final_evaluation)
+        number = self.ledger.next_round
+        if number > last:
+            reason = f"all {settings.num_rounds} rounds are done"
+            return self._finish(settings.num_rounds, reason, failed=False)
+        slot = table.slot_of(number, self.ledger.federation.slots)
+        topics = (table.updates(slot), table.reports(slot), table.SHARDS)
+        return [ReadEnds(("open", number, 1), topics)] if self._once("open", number) else []
+
+    def _round_opened(self, event: Ends) -> RoundOpened:
+        ledger = self.ledger
+        number = ledger.next_round
+        slot = table.slot_of(number, ledger.federation.slots)
+        previous = ledger.last_closed
+        return RoundOpened(
+            nonce=ledger.federation.nonce,
+            round=number,
+            training=number <= ledger.federation.settings.num_rounds,
+            model=ledger.current_model(),
+            updates_start=event.offsets[table.updates(slot)],
+            reports_start=event.offsets[table.reports(slot)][0],
+            shards_start=event.offsets[table.SHARDS],
+            sampling_nonce=self._new_id(),
+            previous=hashlib.sha256(previous.record.value).digest() if previous else NO_PREVIOUS,
+        )
+
+    def _finish(self, rounds: int, reason: str, *, failed: bool) -> Effects:
+        ledger = self.ledger
+        if not self._once("finish", ledger.control_offset):
+            return []
+        nonce = ledger.federation.nonce
+        return [self._write(FederationFinished(nonce, ledger.control_offset, rounds, failed, reason))]
+
+    # Collecting
+
+    def _collect(self, book: ReportBook, now_seconds: float) -> Effects:
+        ledger, settings = self.ledger, self.ledger.federation.settings
+        count = book.num_candidates(ledger.excluded)
+        if count >= settings.max_clients:
+            return self._close(book)
+        if self._owes_extension():
+            return self._extend()
+        if now_seconds < ledger.waiting_since_seconds + settings.deadline_seconds:
+            return []
+        if count >= settings.min_clients or not ledger.round_opened.training:
+            return self._close(book)
+        if len(ledger.extensions) >= settings.max_extensions:
+            return self._give_up(count)
+        return self._extend()
+
+    def _close(self, book: ReportBook) -> Effects:
+        ledger = self.ledger
+        if not self._once("close", ledger.round, ledger.ordinal):
+            return []
+        self._accepted = book.candidates(ledger.excluded, ledger.federation.settings.max_clients)
+        return [ReadEnds(("close", ledger.round, ledger.ordinal), (table.updates(ledger.slot),))]
+
+    def _round_closing(self, event: Ends) -> RoundClosing:
+        ledger = self.ledger
+        ends = event.offsets[table.updates(ledger.slot)]
+        return RoundClosing(ledger.federation.nonce, ledger.round, ledger.ordinal, self._accepted, ends)
+
+    def _owes_extension(self) -> bool:
+        """Verdicts left too few: those left out must hear of it, or they would never report again."""
+        told = {
+            offset
+            for entry in self.ledger.extensions
+            if isinstance(entry.message, RoundExtended)
+            for offset in entry.message.excluded
+        }
+        return not self.ledger.excluded.keys() <= told
+
+    def _extend(self) -> Effects:
+        ledger = self.ledger
+        number = len(ledger.extensions) + 1
+        if not self._once("extend", ledger.round, number):
+            return []
+        fraction = min(1.0, 2 * ledger.fraction)
+        excluded = tuple(sorted(ledger.excluded))
+        nonce = ledger.federation.nonce
+        return [self._write(RoundExtended(nonce, ledger.round, number, fraction, excluded))]
+
+    def _give_up(self, count: int) -> Effects:
+        ledger, settings = self.ledger, self.ledger.federation.settings
+        reason = (
+            f"round {ledger.round} had {count} of {settings.min_clients} clients after its deadline "
+            f"of {settings.deadline_seconds:g} s and {settings.max_extensions} extensions"
+        )
+        return self._finish(ledger.round - 1, reason, failed=True)
+
+    # Sealing
+
+    def _seal(self, book: ReportBook) -> Effects:
+        ledger = self.ledger
+        assert ledger.closing is not None
+        if not book.covers(ledger.closing.accepted) or not self._once("seal", ledger.round):
+            return []
+        return [self._write(self._round_closed(book)), *self._forgotten()]
+
+    def _round_closed(self, book: ReportBook) -> RoundClosed:
+        """A function of the log alone: every coordinator writes the same bytes."""
+        ledger = self.ledger
+        training = ledger.round_opened.training
+        assert ledger.closing is not None
+        cohort = ledger.cohort if training else ledger.closing.accepted
+        reports = [book.reports[offset] for offset in cohort]
+        model = ledger.next_model()
+        return RoundClosed(
+            nonce=ledger.federation.nonce,
+            round=ledger.round,
+            ordinal=ledger.ordinal,
+            num_clients=len(reports),
+            num_examples=sum(report.num_examples for report in reports),
+            train_metrics=weighted_means((r.num_examples, r.metrics) for r in reports),
+            evaluate_metrics=weighted_means((r.evaluated_examples, r.evaluate_metrics) for r in reports),
+            model=model,
+            model_sha256=bytes.fromhex(model_sha256(ledger.layout, [part.digest for part in model])),
+        )
+
+    def _forgotten(self) -> Effects:
+        """Deletions up to offsets that stand in `control`: a late server cannot get them wrong."""
+        ledger = self.ledger
+        keep, slots = ledger.federation.settings.keep_rounds, ledger.federation.slots
+        if keep == 0:
+            return []
+        newest_dropped = ledger.round - max(keep, slots)
+        effects: Effects = []
+        for number in range(newest_dropped + 1, newest_dropped + 1 + slots):
+            entry = ledger.history.get(number)
+            if entry is not None and isinstance(entry.message, RoundOpened) and newest_dropped > 0:
+                effects += _deletions(entry.message, slots)
+        return effects
+
+    # Small things
+
+    def _is_now(self, round_number: int, ordinal: int) -> bool:
+        return (self.ledger.round, self.ledger.ordinal) == (round_number, ordinal)
+
+    def _once(self, *duty: object) -> bool:
+        if duty in self._asked:
+            return False
+        self._asked.add(duty)
+        return True
+
+    def _write(self, message: Message) -> Append:
+        return Append(table.CONTROL, 0, message)
+
+
+def _deletions(opened: RoundOpened, slots: int) -> Iterator[DeleteBefore]:
+    """What lies before a kept round in the topics of its slot belongs to rounds that are dropped."""
+    slot = table.slot_of(opened.round, slots)
+    for shard, part in enumerate(opened.model):
+        yield DeleteBefore(table.model(slot), shard, part.start)
+        yield DeleteBefore(table.state(slot), shard, part.state_start)
+        yield DeleteBefore(table.updates(slot), shard, opened.updates_start[shard])
+    yield DeleteBefore(table.reports(slot), 0, opened.reports_start)

@@ -1,0 +1,204 @@
+"""The loop of a server: group membership, Kafka, the app and the clock around the pure core.
+
+`ServerRun` holds what one process needs and gives it back in any case; `serve` runs it to the federation's end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+
+from fdstream.app import App
+from fdstream.client.fetch import fetch_round
+from fdstream.driver import Driver
+from fdstream.dtypes import Array
+from fdstream.errors import FederationFailedError, UsageError
+from fdstream.events import Tell
+from fdstream.heartbeats import Heartbeats, Member
+from fdstream.layout import Layout
+from fdstream.ledger import Phase
+from fdstream.log import Log
+from fdstream.messages import ConfigValue, Heartbeat, Settings
+from fdstream.server.evaluator import Evaluator, Job
+from fdstream.server.opening import Proposal
+from fdstream.server.server import COORDINATING_SHARD, Server
+from fdstream.topics import table
+
+logger = logging.getLogger("fdstream.server")
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the person who starts a server wants of the federation, should it be the one to open it."""
+
+    settings: Settings
+    chunk_bytes: int
+    config: Mapping[str, ConfigValue]
+    chosen: frozenset[str]  # the names of settings that were asked for, and not just left at their defaults
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """How a server reaches its federation: logs to open, a membership in the group, the number of shards."""
+
+    open_log: Callable[[str], Log]  # by role, for names and metrics
+    ownership: Callable[[], frozenset[int] | None]  # the shards, when they have changed since the last call
+    shards: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a federation ended, as a server saw it."""
+
+    rounds: int
+    clients: int  # in the last cohort
+    metrics: dict[str, float]
+    model_sha256: str
+
+
+class ServerRun:
+    """One server process."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        app: App,
+        plan: Plan,
+        *,
+        heartbeat_period_seconds: float,
+        observe: Callable[[Tell], None],
+    ) -> None:
+        self._connections = connections
+        self._app = app
+        self._plan = plan
+        self._observe = observe
+        self._stack = ExitStack()
+        self._log = connections.open_log("server")
+        self.core = Server(control_end=self._log.end_offsets(table.CONTROL)[0], new_id=lambda: os.urandom(16))
+        self._driver = Driver(self.core, self._log, tell=self._hear, monotonic=time.monotonic)
+        self._heartbeats = Heartbeats(heartbeat_period_seconds)
+        self._evaluator = Evaluator(app, lambda: connections.open_log("evaluator"))
+        self._checked = False
+        self._evaluated = 0
+        self.name = f"{socket.gethostname()}-{os.getpid()}"
+
+    def __enter__(self) -> ServerRun:
+        self._stack.callback(self._log.close)
+        self._stack.enter_context(self._heartbeats)
+        self._stack.enter_context(self._evaluator)
+        member = Member(self._log, self._heartbeat)
+        self._heartbeats.join(member)
+        self._stack.callback(self._heartbeats.leave, member)
+        self._driver.begin()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def run(self) -> Summary:
+        """Serve until the federation has finished. Raises `FederationFailedError` where it gave up."""
+        while self.core.ledger.phase is not Phase.FINISHED or not self.core.caught_up:
+            self._turn()
+        self._hear_out()
+        finished = self.core.ledger.finished
+        assert finished is not None
+        if finished.failed:
+            raise FederationFailedError(f"the federation ended early: {finished.reason}")
+        return self._summary()
+
+    def final_weights(self) -> dict[str, Array]:
+        """The global model at the end, by name."""
+        return fetch_round(self._log, self.core.ledger, self._final_round).tensors()
+
+    # The loop
+
+    def _turn(self) -> None:
+        shards = self._connections.ownership()
+        if shards is not None:
+            logger.info("the group gave this server its shards", extra={"shards": sorted(shards)})
+            self._driver.perform(self.core.assign(shards))
+        if self.core.needs_proposal:
+            self._driver.perform(self.core.propose(self._proposal()))
+        self._driver.turn(POLL_SECONDS)
+        if not self._checked and self.core.caught_up and self.core.ledger.opened is not None:
+            self._check()
+        self._evaluate()
+
+    def _hear_out(self) -> None:
+        """Let the last evaluation end, and read what it found."""
+        self._evaluate()
+        self._evaluator.drain()
+        self._log.flush()
+        end = self._log.end_offsets(table.CONTROL)[0]
+        while self.core.control_position < end:
+            self._driver.turn(POLL_SECONDS)
+
+    def _proposal(self) -> Proposal:
+        weights = self._app.initial_weights()
+        layout = Layout.of(weights, chunk_bytes=self._plan.chunk_bytes, shards=self._connections.shards)
+        return Proposal(layout, weights, self._plan.settings, self._plan.config)
+
+    def _check(self) -> None:
+        """The federation is open: what this server was asked to do must not contradict it."""
+        self._checked = True
+        settings = self.core.ledger.federation.settings
+        for field in fields(Settings):
+            theirs, ours = getattr(settings, field.name), getattr(self._plan.settings, field.name)
+            if field.name in self._plan.chosen and theirs != ours:
+                raise UsageError(
+                    f"this federation is open with {field.name} = {theirs}, not {ours}: "
+                    "leave the option out, or choose another --federation"
+                )
+
+    def _evaluate(self) -> None:
+        """Give the evaluator the newest model, once per round, where this server coordinates."""
+        ledger, number = self.core.ledger, self._newest_round()
+        if number <= self._evaluated or COORDINATING_SHARD not in self.core.assigned:
+            return
+        self._evaluated = number
+        slot = table.slot_of(number, ledger.federation.slots)
+        model = ledger.current_model() if number > ledger.round else ledger.round_opened.model
+        config = {**ledger.federation.config, "round": number}
+        self._evaluator.submit(
+            Job(ledger.federation.nonce, number, table.model(slot), model, ledger.layout, config)
+        )
+
+    def _newest_round(self) -> int:
+        ledger = self.core.ledger
+        if not self.core.caught_up or ledger.opened is None:
+            return 0
+        return self._final_round if ledger.phase is Phase.FINISHED else ledger.round
+
+    @property
+    def _final_round(self) -> int:
+        finished = self.core.ledger.finished
+        assert finished is not None
+        return finished.rounds + 1
+
+    def _summary(self) -> Summary:
+        ledger = self.core.ledger
+        closed = ledger.closed_record
+        assert closed is not None
+        evaluated = ledger.evaluated.get(self._final_round)
+        metrics = {f"train_{name}": value for name, value in closed.train_metrics.items()}
+        metrics |= {f"evaluate_{name}": value for name, value in closed.evaluate_metrics.items()}
+        metrics |= {
+            f"global_{name}": value for name, value in (evaluated.metrics if evaluated else {}).items()
+        }
+        return Summary(self._final_round - 1, closed.num_clients, metrics, closed.model_sha256.hex())
+
+    # What is heard
+
+    def _hear(self, tell: Tell) -> None:
+        self._observe(tell)
+
+    def _heartbeat(self) -> Heartbeat:
+        ledger = self.core.ledger
+        shards = " ".join(map(str, sorted(self.core.owners)))
+        return Heartbeat(self.name, "server", ledger.phase.name.lower(), ledger.round, {"shards": shards})

@@ -1,0 +1,269 @@
+"""A member of the server group, as a pure core: events and the time go in, effects come out.
+
+It routes: records to the ledger, the book and the shards it owns; then asks every part for its duties. Whatever
+it remembers can be rebuilt from the log, so it may be killed between any two effects and started again anywhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from fdstream.aggregation.strategies import Strategy, strategy
+from fdstream.errors import RemoteError
+from fdstream.events import Append, Effects, Ends, Entry, Event, Follow, ReadEnds, Tell, Tick, Uploaded
+from fdstream.ledger import Ledger, Phase, lost_history
+from fdstream.log import Lost
+from fdstream.messages import Refusal, Rejected, Report, RoundClosed
+from fdstream.server.book import ACCEPTED, FAILED, ReportBook
+from fdstream.server.coordinator import Coordinator
+from fdstream.server.opening import Opening, Proposal
+from fdstream.server.parts import ShardParts
+from fdstream.server.shard import ShardOwner
+from fdstream.topics import table
+
+COORDINATING_SHARD = 0
+_OPEN = (Phase.COLLECTING, Phase.COMPARING, Phase.PUBLISHING, Phase.SEALING)
+MAX_REJECTED_PER_REASON = 100
+
+
+class Server:
+    """One server. `control_end` is the end offset of `control` when it started: until then it only listens."""
+
+    def __init__(self, *, control_end: int, new_id: Callable[[], bytes]) -> None:
+        self.ledger = Ledger()
+        self.book: ReportBook | None = None
+        self.owners: dict[int, ShardOwner] = {}
+        self.assigned: frozenset[int] = frozenset()
+        self.now_seconds = 0.0
+        self._control_end = control_end
+        self.control_position = 0
+        self._new_id = new_id
+        self._coordinator = Coordinator(self.ledger, new_id)
+        self._opening: Opening | None = None
+        self._working_on = 0  # the round that owners and book are for
+        self._rejected: Counter[str] = Counter()
+        self._lost: list[Lost] = []  # to be judged once caught up
+        self._strategy: Strategy | None = None
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the history that was there at the start has been read."""
+        return self.control_position >= self._control_end
+
+    @property
+    def needs_proposal(self) -> bool:
+        """Whether nobody has opened the federation and this server may."""
+        return (
+            self.caught_up
+            and self.ledger.phase is Phase.ABSENT
+            and self._opening is None
+            and COORDINATING_SHARD in self.assigned
+        )
+
+    def begin(self) -> Effects:
+        return [Follow(table.CONTROL, 0, 0)]
+
+    def propose(self, proposal: Proposal) -> Effects:
+        """Open the federation with this, unless somebody else's FederationOpened comes first."""
+        self._opening = Opening(proposal, strategy(proposal.settings.strategy), self._new_id)
+        return self._opening.begin()
+
+    def assign(self, shards: Iterable[int]) -> Effects:
+        """The group gave this server these shards. What it loses it still finishes for the round in hand."""
+        self.assigned = frozenset(shards)
+        return self._own() + self._duties()
+
+    def step(self, event: Event) -> Effects:
+        """Take one event in; what to do about it."""
+        return self._on(event) + self._duties()
+
+    # Routing
+
+    def _on(self, event: Event) -> Effects:
+        match event:
+            case Entry():
+                return self._on_entry(event)
+            case Uploaded():
+                return self._on_uploaded(event)
+            case Ends():
+                return self._on_ends(event)
+            case Tick():
+                self.now_seconds = event.now_seconds
+                return []
+            case Lost():
+                return self._on_lost(event)
+
+    def _on_entry(self, entry: Entry) -> Effects:
+        topic, partition = entry.record.topic, entry.record.partition
+        if isinstance(entry.message, Refusal):
+            reason = f"{entry.message.reason}: {entry.message.detail}"
+            return self._pass_over(entry) + self._reject(entry, entry.message.reason, reason)
+        if topic in (table.CONTROL, table.SHARDS):
+            return self._on_history(entry)
+        owner = self.owners.get(partition)
+        if self._is(topic, table.reports):
+            return self._on_report(entry)
+        if owner is None:
+            return []
+        if self._is(topic, table.updates):
+            return self._maybe_reject(entry, owner.on_update(entry))
+        return owner.on_model(entry)
+
+    def _pass_over(self, entry: Entry) -> Effects:
+        """A record that could not be read still takes its place in the partition."""
+        topic, partition = entry.record.topic, entry.record.partition
+        if topic == table.CONTROL:
+            self.control_position = max(self.control_position, entry.record.offset + 1)
+            return self._own()
+        if self.book is not None and self._is(topic, table.reports):
+            self.book.add(entry)
+        elif partition in self.owners and self._is(topic, table.updates):
+            self.owners[partition].on_update(entry)
+        return []
+
+    def _on_history(self, entry: Entry) -> Effects:
+        phase = self.ledger.phase
+        if entry.record.topic == table.CONTROL:
+            self.control_position = max(self.control_position, entry.record.offset + 1)
+        counted = self.ledger.fold(entry)
+        effects: Effects = []
+        if counted and isinstance(entry.message, RoundClosed):
+            effects.append(Tell("round closed", {"record": entry.message}))
+        if self.ledger.phase is not phase:
+            effects.append(Tell("phase", {"phase": self.ledger.phase, "round": self.ledger.round}))
+        return effects + self._own()
+
+    def _on_report(self, entry: Entry) -> Effects:
+        outcome = self.book.add(entry) if self.book is not None else None
+        if outcome is None:
+            return []
+        facts = {"outcome": outcome, "report": entry.message, "offset": entry.record.offset}
+        told: Effects = [Tell("report", facts)] if isinstance(entry.message, Report) else []
+        return told if outcome in (ACCEPTED, FAILED) else told + self._maybe_reject(entry, outcome)
+
+    def _on_uploaded(self, event: Uploaded) -> Effects:
+        if event.tag[0] == "initial":
+            return self._opening.on_uploaded(event) if self._opening is not None else []
+        shard, round_number, *_ = event.tag
+        owner = self.owners.get(shard)
+        return owner.on_uploaded(event) if owner is not None and owner.round == round_number else []
+
+    def _on_lost(self, event: Lost) -> Effects:
+        """Either this server slept and the federation went on and deleted, or the log lost what it must keep.
+
+        Which of the two is known once everything is read that stands in `control` now.
+        """
+        if event.topic == table.CONTROL:
+            raise lost_history(event)
+        return [ReadEnds(("lost", event), (table.CONTROL,))]
+
+    def _on_ends(self, event: Ends) -> Effects:
+        if event.tag[0] != "lost":
+            return self._coordinator.on_ends(event)
+        self._lost.append(event.tag[1])
+        self._control_end = max(self._control_end, event.offsets[table.CONTROL][0])
+        return self._own()
+
+    def _judge_lost(self) -> Effects:
+        """Follow again what was lost only as far as the round in hand does not need it; or stop."""
+        lost, self._lost = self._lost, []
+        effects: Effects = []
+        for event in lost:
+            needed = self._needed(event.topic, event.partition)
+            if needed is not None and event.offset >= needed:
+                raise RemoteError(
+                    f"{event.topic}[{event.partition}] no longer holds offset {event.offset}, which round "
+                    f"{self.ledger.round} needs: the log is the state of a federation. Set the retention of its "
+                    "topics to unlimited (`fdstream topics settings`) and start a new federation"
+                )
+            if needed is not None:
+                effects.append(Follow(event.topic, event.partition, needed))
+        return effects
+
+    def _needed(self, topic: str, partition: int) -> int | None:
+        """The first offset of a partition that is still to be read for the round in hand."""
+        if topic == table.SHARDS:
+            return self.ledger.round_opened.shards_start[partition]
+        if self._is(topic, table.reports) and self.book is not None:
+            return self.book.next_offset
+        owner = self.owners.get(partition)
+        if owner is None:
+            return None
+        return owner.next_offset if self._is(topic, table.updates) else owner.needed_of_model(topic)
+
+    def _is(self, topic: str, name: Callable[[int], str]) -> bool:
+        return self._working_on > 0 and topic == name(
+            table.slot_of(self._working_on, self.ledger.federation.slots)
+        )
+
+    # Ownership
+
+    def _own(self) -> Effects:
+        """Turn to the round that is open now, and take up shards that came in."""
+        if not self.caught_up or self.ledger.round == 0:
+            return []
+        effects = self._turn_to_round() if self.ledger.round != self._working_on else []
+        return effects + self._take_up(self.assigned, {}) + self._judge_lost()
+
+    def _turn_to_round(self) -> Effects:
+        opened, entry = self.ledger.round_opened, self.ledger.round_entry
+        assert entry is not None
+        kept = {
+            shard: owner.next_parts for shard, owner in self.owners.items() if owner.round == opened.round - 1
+        }
+        self._working_on = opened.round
+        self._strategy = strategy(self.ledger.federation.settings.strategy)
+        self._rejected.clear()
+        self.owners = {}
+        self.book = ReportBook(opened, entry.record.offset, self.ledger.layout)
+        effects: Effects = [
+            Follow(table.SHARDS, shard, opened.shards_start[shard])
+            for shard in self.ledger.layout.active_shards
+        ]
+        effects.append(Follow(table.reports(self.ledger.slot), 0, opened.reports_start))
+        return effects + self._take_up(self.assigned, kept)
+
+    def _take_up(self, shards: Iterable[int], kept: dict[int, ShardParts | None]) -> Effects:
+        if self.ledger.phase not in _OPEN or not self.ledger.round_opened.training:
+            return []
+        assert self._strategy is not None
+        effects: Effects = []
+        for shard in sorted(set(shards) & set(self.ledger.layout.active_shards) - self.owners.keys()):
+            owner = ShardOwner(shard, self.ledger, self._strategy, self._new_id, kept.get(shard))
+            self.owners[shard] = owner
+            effects += owner.begin()
+        return effects
+
+    @property
+    def _coordinating(self) -> bool:
+        return COORDINATING_SHARD in self.assigned or COORDINATING_SHARD in self.owners
+
+    def _duties(self) -> Effects:
+        if not self.caught_up:
+            return []
+        effects: Effects = []
+        if self.book is not None:
+            for owner in self.owners.values():
+                effects += owner.duties(self.book)
+        if self._coordinating:
+            effects += self._coordinator.duties(self.book, self.now_seconds)
+        return effects
+
+    # Refusals
+
+    def _maybe_reject(self, entry: Entry, reason: str | None) -> Effects:
+        return [] if reason is None else self._reject(entry, reason, "")
+
+    def _reject(self, entry: Entry, reason: str, detail: str) -> Effects:
+        """Count it; the record's owner also writes down where it lies, up to a cap."""
+        record = entry.record
+        self._rejected[reason] += 1
+        told = Tell("rejected", {"topic": record.topic, "reason": reason, "offset": record.offset})
+        shared = record.topic != table.SHARDS and not self._is(record.topic, table.updates)
+        owns = self._coordinating if shared else record.partition in self.owners
+        if not owns or self._rejected[reason] > MAX_REJECTED_PER_REASON:
+            return [told]
+        sender = getattr(entry.message, "client", "") or getattr(entry.message, "attempt", b"").hex()
+        rejected = Rejected(record.topic, record.partition, record.offset, sender, reason, detail[:500])
+        return [told, Append(table.REJECTED, 0, rejected)]

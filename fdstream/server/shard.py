@@ -1,0 +1,326 @@
+"""The owner of one shard: folds update chunks as they arrive, compares, applies the strategy, publishes.
+
+Pure. Reads of the log come in as entries in the order of their partition; what to do comes out as effects. It
+knows nothing of other shards but what the ledger says, and can be rebuilt from the log at any moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from fdstream.aggregation.apply import next_chunk
+from fdstream.aggregation.fixed_point import FixedPointSum
+from fdstream.aggregation.strategies import Strategy
+from fdstream.digests import chunk_digest, shard_digest
+from fdstream.dtypes import Array, from_payload, update_dtype
+from fdstream.errors import RemoteError
+from fdstream.events import Append, Effects, Entry, Follow, Unfollow, Upload, Uploaded
+from fdstream.ledger import Ledger, Phase
+from fdstream.messages import (
+    MAX_OFFSET,
+    Exclusion,
+    Message,
+    ModelChunk,
+    Report,
+    ShardModel,
+    ShardResult,
+    ShardVerdict,
+    UpdateChunk,
+)
+from fdstream.server.book import ReportBook
+from fdstream.server.parts import PartsReader, Place, ShardParts
+from fdstream.topics import table
+
+
+@dataclass(slots=True)
+class _Update:
+    """What this shard has seen of one attempt."""
+
+    num_examples: int
+    digests: dict[int, bytes] = field(default_factory=dict)  # chunk index -> digest
+    end: int = 0  # one past the offset of its last chunk
+    folded: dict[int, int] = field(default_factory=dict)  # chunk index -> offset, of those in the sums
+    fault: str | None = None
+
+
+class ShardOwner:
+    """Works on the ledger's current round, which is a training round."""
+
+    def __init__(
+        self,
+        shard: int,
+        ledger: Ledger,
+        strategy: Strategy,
+        new_attempt: Callable[[], bytes],
+        parts: ShardParts | None = None,
+    ) -> None:
+        opened = ledger.round_opened
+        self.shard = shard
+        self.ledger = ledger
+        self.round = opened.round
+        self.nonce = opened.nonce
+        self.start = self.next_offset = opened.updates_start[shard]
+        self.next_parts: ShardParts | None = None
+        self._strategy = strategy
+        self._new_attempt = new_attempt
+        self._specs = {spec.index: spec for spec in ledger.layout.chunks_of(shard)}
+        self._sums = {index: FixedPointSum(spec.size) for index, spec in self._specs.items()}
+        self._updates: dict[bytes, _Update] = {}
+        self._subtracting: set[int] = set()
+        self._done: set[tuple[str, int]] = set()
+        self._reader = PartsReader(ledger.layout, shard, strategy.state_parts, opened.model[shard])
+        self._parts = self._verified(parts)
+        self._uploaded: dict[str, int] = {}
+
+    # Topics of this round
+
+    @property
+    def _updates_topic(self) -> str:
+        return table.updates(table.slot_of(self.round, self.ledger.federation.slots))
+
+    @property
+    def _model_topics(self) -> tuple[str, str]:
+        slot = table.slot_of(self.round, self.ledger.federation.slots)
+        return table.model(slot), table.state(slot)
+
+    @property
+    def _next_topics(self) -> tuple[str, str]:
+        slot = table.slot_of(self.round + 1, self.ledger.federation.slots)
+        return table.model(slot), table.state(slot)
+
+    # Events
+
+    def begin(self) -> Effects:
+        """Follow what this round needs."""
+        effects: Effects = [Follow(self._updates_topic, self.shard, self.start)]
+        if self._parts is None:
+            wanted = self._reader.wanted
+            model, state = self._model_topics
+            effects.append(Follow(model, self.shard, wanted.start))
+            if self._strategy.state_parts:
+                effects.append(Follow(state, self.shard, wanted.state_start))
+        return effects
+
+    def needed_of_model(self, topic: str) -> int | None:
+        """The offset from which this shard's model is read, while it is not here."""
+        if self._parts is not None or topic not in self._model_topics:
+            return None
+        wanted = self._reader.wanted
+        return wanted.start if topic == self._model_topics[0] else wanted.state_start
+
+    def on_model(self, entry: Entry) -> Effects:
+        """A record of the model or state partition of this shard."""
+        if self._parts is not None or not isinstance(entry.message, ModelChunk):
+            return []
+        try:
+            self._parts = self._reader.add(entry.message)
+        except ValueError as error:
+            raise RemoteError(f"shard {self.shard} of the model of round {self.round}: {error}") from None
+        if self._parts is None:
+            return []
+        return [Unfollow(topic, self.shard) for topic in self._model_topics]
+
+    def on_update(self, entry: Entry) -> str | None:
+        """A record of the updates partition of this shard; the reason if it is refused."""
+        offset = entry.record.offset
+        if offset in self._subtracting:
+            self._subtract(entry)
+        # Beyond the end of a closing nothing is read; if the round goes on, `duties` asks for it again.
+        if offset != self.next_offset or offset >= self._end():
+            return None
+        self.next_offset = offset + 1
+        return self._take(entry)
+
+    def on_uploaded(self, event: Uploaded) -> Effects:
+        """Part of the next model is acknowledged; with all of it, the result can be written."""
+        *_, what = event.tag
+        self._uploaded[what] = event.starts[self.shard]
+        if self._uploaded.keys() != {"weights", "state"}:
+            return []
+        assert self.next_parts is not None
+        model = ShardModel(
+            attempt=self._attempt,
+            start=self._uploaded["weights"],
+            digest=self.next_parts.digest,
+            state_start=self._uploaded["state"],
+            state_digest=self.next_parts.state_digest,
+        )
+        return [self._write(ShardResult(self.nonce, self.round, self.ledger.ordinal, self.shard, model))]
+
+    def duties(self, book: ReportBook) -> Effects:
+        """What this shard owes the round as things stand; each thing once."""
+        if self.ledger.round != self.round:
+            return []
+        if self.ledger.phase is Phase.COLLECTING and self.ledger.ordinal > 1 and self._once("go on"):
+            return [Follow(self._updates_topic, self.shard, self.next_offset)]
+        if self.ledger.phase is Phase.COMPARING:
+            return self._compare(book)
+        if self.ledger.phase is Phase.PUBLISHING:
+            return self._publish(book)
+        return []
+
+    # Folding
+
+    def _end(self) -> int:
+        closing = self.ledger.closing if self.ledger.round == self.round else None
+        return MAX_OFFSET if closing is None else closing.updates_end[self.shard]
+
+    def _take(self, entry: Entry) -> str | None:
+        chunk = entry.message
+        if not isinstance(chunk, UpdateChunk):
+            return "not an update chunk"
+        refusal = self._refusal(chunk)
+        if refusal is not None:
+            return refusal
+        update = self._updates.setdefault(chunk.attempt, _Update(chunk.num_examples))
+        if chunk.index in update.digests:
+            return "duplicate"
+        update.digests[chunk.index] = chunk_digest(chunk.data)
+        update.end = entry.record.offset + 1
+        if chunk.num_examples != update.num_examples:
+            update.fault = "its chunks name different numbers of examples"
+            return update.fault
+        try:
+            self._sums[chunk.index].add(self._values(chunk), chunk.num_examples)
+        except ValueError:
+            update.fault = "a value is not finite or beyond the limit"
+            return update.fault
+        update.folded[chunk.index] = entry.record.offset
+        return None
+
+    def _refusal(self, chunk: UpdateChunk) -> str | None:
+        if chunk.nonce != self.nonce:
+            return "of another federation"
+        if chunk.round != self.round:
+            return "late" if chunk.round < self.round else "of no such round"
+        spec = self._specs.get(chunk.index)
+        if spec is None:
+            return "of no such chunk"
+        if len(chunk.data) != spec.size * update_dtype(spec.dtype).itemsize:
+            return "wrong size"
+        return None
+
+    def _values(self, chunk: UpdateChunk) -> Array:
+        spec = self._specs[chunk.index]
+        return from_payload(chunk.data, update_dtype(spec.dtype), spec.size)
+
+    def _subtract(self, entry: Entry) -> None:
+        chunk = entry.message
+        assert isinstance(chunk, UpdateChunk), "a record changed after it was folded"
+        self._sums[chunk.index].subtract(self._values(chunk), chunk.num_examples)
+        del self._updates[chunk.attempt].folded[chunk.index]
+        self._subtracting.discard(entry.record.offset)
+
+    # Comparing
+
+    def _compare(self, book: ReportBook) -> Effects:
+        closing = self.ledger.closing
+        assert closing is not None
+        if self.next_offset < closing.updates_end[self.shard] or not book.covers(closing.accepted):
+            return []
+        if not self._once("verdict"):
+            return []
+        excluded = tuple(self._exclusions(closing.accepted, book))
+        verdict = ShardVerdict(self.nonce, self.round, closing.ordinal, self.shard, excluded)
+        return [self._write(verdict)]
+
+    def _exclusions(self, accepted: tuple[int, ...], book: ReportBook) -> Iterator[Exclusion]:
+        for offset in accepted:
+            report = book.reports.get(offset)
+            reason = "no such report" if report is None else self._fault(report)
+            if reason is not None:
+                yield Exclusion(offset, reason)
+
+    def _fault(self, report: Report) -> str | None:
+        update = self._updates.get(report.attempt)
+        if update is None:
+            return "no chunk of it arrived"
+        if update.fault is not None:
+            return update.fault
+        if update.end > self._end():
+            return "a chunk of it came after its report"
+        if len(update.digests) < len(self._specs):
+            return f"{len(self._specs) - len(update.digests)} of {len(self._specs)} chunks are missing"
+        if update.num_examples != report.num_examples:
+            return "chunks and report name different numbers of examples"
+        if shard_digest(digest for _, digest in sorted(update.digests.items())) != report.digests[self.shard]:
+            return "the chunks do not match the report's digest"
+        return None
+
+    # Publishing
+
+    def _publish(self, book: ReportBook) -> Effects:
+        closing = self.ledger.closing
+        assert closing is not None
+        behind = self.next_offset < closing.updates_end[self.shard]
+        if behind or self._parts is None or not book.covers(closing.accepted):
+            return []
+        if not self._subtracting and ("publish", closing.ordinal) not in self._done:
+            back = self._take_out(book)
+            if back:
+                return back
+        if self._subtracting or not self._once("publish"):
+            return []
+        num_examples = sum(book.reports[offset].num_examples for offset in self.ledger.cohort)
+        self.next_parts = self._apply(self._parts, num_examples)
+        return self._upload(self.next_parts)
+
+    def _take_out(self, book: ReportBook) -> Effects:
+        """Read again what is in the sums and must not be."""
+        cohort = {book.reports[offset].attempt for offset in self.ledger.cohort}
+        self._subtracting = {
+            offset
+            for attempt, update in self._updates.items()
+            if attempt not in cohort
+            for offset in update.folded.values()
+        }
+        if not self._subtracting:
+            return []
+        return [Follow(self._updates_topic, self.shard, min(self._subtracting))]
+
+    def _apply(self, parts: ShardParts, num_examples: int) -> ShardParts:
+        chunks: dict[Place, Array] = {}
+        for index, total in self._sums.items():
+            state = parts.state(index, self._strategy.state_parts)
+            weights, new_state = next_chunk(
+                self._strategy, parts.chunks[0, index], total.total(), num_examples, state
+            )
+            chunks[0, index] = weights
+            chunks |= {(part, index): array for part, array in enumerate(new_state, start=1)}
+        return ShardParts.of(chunks)
+
+    def _upload(self, parts: ShardParts) -> Effects:
+        self._attempt = self._new_attempt()
+        self._uploaded = {} if self._strategy.state_parts else {"state": 0}
+        weights_topic, state_topic = self._next_topics
+        topics = {"weights": weights_topic} | ({"state": state_topic} if self._strategy.state_parts else {})
+        return [
+            Upload(
+                (self.shard, self.round, self.ledger.ordinal, what),
+                topic,
+                parts.records(self.shard, self.nonce, self._attempt, self.round + 1, state=what == "state"),
+            )
+            for what, topic in topics.items()
+        ]
+
+    # Small things
+
+    def _once(self, duty: str) -> bool:
+        key = (duty, self.ledger.ordinal)
+        if key in self._done:
+            return False
+        self._done.add(key)
+        return True
+
+    def _write(self, message: Message) -> Append:
+        return Append(table.SHARDS, self.shard, message)
+
+    def _verified(self, parts: ShardParts | None) -> ShardParts | None:
+        wanted = self._reader.wanted
+        if parts is not None and parts.digest != wanted.digest:
+            raise RemoteError(
+                f"shard {self.shard} of the model of round {self.round} has another digest in the log than computed "
+                "here; servers disagree about the same bytes: compare their versions and hardware"
+            )
+        return parts

@@ -1,0 +1,318 @@
+"""A whole federation in one thread under a seeded scheduler: k servers, n clients, one memory broker.
+
+The scheduler decides who moves next and how far: it reorders partitions against each other, delays effects and
+acknowledgements, writes records twice, kills processes between any two effects, lets zombies sleep for rounds and
+wake with effects still in hand, and moves shards between servers. A seed reproduces a run exactly.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+from fdstream.client.session import Outcome, Session
+from fdstream.events import (
+    Append,
+    DeleteBefore,
+    Effect,
+    Effects,
+    Ends,
+    Entry,
+    Event,
+    Follow,
+    ReadEnds,
+    Tell,
+    Tick,
+    Unfollow,
+    Upload,
+    Uploaded,
+)
+from fdstream.log import Lost, MemoryBroker
+from fdstream.messages import Message
+from fdstream.serde.avro import decode, encode
+from fdstream.server.opening import Proposal
+from fdstream.server.server import Server
+from fdstream.topics import table
+
+Work = Callable[[str, Session], Outcome]
+Drawn = list[tuple[int, Message]]
+Tamper = Callable[[Random, str, Drawn], Drawn]
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Chaos:
+    """Probabilities, each of a scheduler's turn."""
+
+    kill: float = 0.0
+    sleep: float = 0.0
+    rebalance: float = 0.0
+    duplicate: float = 0.0  # of a written record
+    turns: int = 3000  # after so many turns the world calms down and must finish
+
+
+@dataclass
+class _Upload:
+    """An upload on its way: which records are not yet acknowledged."""
+
+    tag: tuple[object, ...]
+    waiting: int
+    starts: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass
+class _Write:
+    """One record to be written, perhaps as a part of an upload."""
+
+    topic: str
+    partition: int
+    message: Message
+    upload: _Upload | None = None
+
+
+class Process:
+    """A core with its own view of the log and what it has still to do."""
+
+    def __init__(self, name: str, core: Server | Session, tamper: Callable[[str, Drawn], Drawn]) -> None:
+        self.name = name
+        self.tamper = tamper
+        self.core = core
+        self.sleeps_until = 0
+        self.todo: deque[Effect | _Write] = deque()
+        self.inbox: deque[Event] = deque()
+        self.positions: dict[Place, int] = {}
+        self.enqueue(core.begin())
+
+    def enqueue(self, effects: Effects) -> None:
+        for effect in effects:
+            if isinstance(effect, Upload):
+                drawn = self.tamper(self.name, list(effect.messages))
+                upload = _Upload(effect.tag, len(drawn))
+                self.todo.extend(_Write(effect.topic, partition, m, upload) for partition, m in drawn)
+            else:
+                self.todo.append(effect)
+
+
+class World:
+    """The broker, the processes and the dice."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        servers: int,
+        clients: list[str],
+        proposal: Callable[[Random], Proposal],
+        work: Work,
+        shards: int,
+        chaos: Chaos,
+        tamper: Tamper = lambda _random, _name, drawn: drawn,
+    ) -> None:
+        self.random = Random(seed)
+        self.now = 1000.0
+        self.broker = MemoryBroker(
+            {s.name: s.partitions for s in table.topic_specs(shards)}, lambda: self.now
+        )
+        self.turn = 0
+        self.shards = shards
+        self.chaos = chaos
+        self.work = work
+        self.tamper = tamper
+        self.proposal = proposal
+        self.entries: dict[tuple[str, int, int], Entry] = {}
+        self.told: list[Tell] = []
+        self.zombies: list[Process] = []
+        self.servers = [self._server(f"server-{i}") for i in range(servers)]
+        self.clients = [self._client(name) for name in clients]
+        self._rebalance()
+
+    # Running
+
+    def run(self, *, at_most: int = 60_000) -> None:
+        """Until every process sees the federation finished; raises if the calm world does not get there."""
+        while not self._finished():
+            self.turn += 1
+            if self.turn > at_most:
+                raise AssertionError(f"not finished after {at_most} turns: {self._state()}")
+            if self.turn < self.chaos.turns:
+                self._disturb()
+            elif self.turn == self.chaos.turns:
+                self._calm_down()
+            self._move(self.random.choice(self._awake()))
+
+    def _finished(self) -> bool:
+        return all(p.core.ledger.phase.name == "FINISHED" for p in (*self.servers, *self.clients))
+
+    def _state(self) -> str:
+        rows = [
+            (p.name, p.core.ledger.phase.name, p.core.ledger.round) for p in (*self.servers, *self.clients)
+        ]
+        return f"{rows}"
+
+    def _awake(self) -> list[Process]:
+        everyone = [*self.servers, *self.clients, *self.zombies]
+        return [p for p in everyone if p.sleeps_until <= self.turn] or everyone
+
+    def _move(self, process: Process) -> None:
+        self.now += self.random.random() * 0.02
+        moves: list[Callable[[Process], None]] = [self._tick]
+        if process.todo:
+            moves += [self._perform] * 4
+        if process.inbox:
+            moves += [self._answer] * 2
+        fresh = [place for place, at in process.positions.items() if at < len(self.broker.partitions[place])]
+        if fresh:
+            moves += [lambda p: self._deliver(p, self.random.choice(fresh))] * 4
+        self.random.choice(moves)(process)
+        self._act(process)
+
+    def _act(self, process: Process) -> None:
+        core = process.core
+        if isinstance(core, Server):
+            if core.needs_proposal:
+                process.enqueue(core.propose(self.proposal(self.random)))
+            return
+        due = core.due()
+        if due and self.random.random() < 0.5:
+            for client in due:
+                process.enqueue(core.report(client, self.work(client, core)))
+            process.enqueue(core.release())
+
+    # Moves
+
+    def _tick(self, process: Process) -> None:
+        self._step(process, Tick(self.now))
+
+    def _answer(self, process: Process) -> None:
+        self._step(process, process.inbox.popleft())
+
+    def _deliver(self, process: Process, place: Place) -> None:
+        for _ in range(self.random.randint(1, 6)):
+            position = process.positions.get(place)
+            if position is None or position >= len(self.broker.partitions[place]):
+                return
+            if position < self.broker.starts[place]:
+                del process.positions[place]
+                self._step(process, Lost(*place, position))
+                return
+            process.positions[place] = position + 1
+            self._step(process, self.entry(*place, position))
+
+    def _perform(self, process: Process) -> None:
+        for _ in range(self.random.randint(1, 4)):
+            if process.todo:
+                self._do(process, process.todo.popleft())
+
+    def _do(self, process: Process, effect: Effect | _Write) -> None:
+        match effect:
+            case _Write():
+                self._write(process, effect)
+            case Append():
+                self._append(effect.topic, effect.partition, effect.message)
+            case ReadEnds():
+                ends = {topic: tuple(self._ends(topic)) for topic in effect.topics}
+                process.inbox.append(Ends(effect.tag, ends))
+            case Follow():
+                place = (effect.topic, effect.partition)
+                process.positions[place] = min(effect.offset, process.positions.get(place, effect.offset))
+            case Unfollow():
+                process.positions.pop((effect.topic, effect.partition), None)
+            case DeleteBefore():
+                place = (effect.topic, effect.partition)
+                self.broker.starts[place] = max(self.broker.starts[place], effect.offset)
+            case Tell():
+                self.told.append(effect)
+
+    def _write(self, process: Process, write: _Write) -> None:
+        offset = self._append(write.topic, write.partition, write.message)
+        upload = write.upload
+        assert upload is not None
+        upload.starts[write.partition] = min(offset, upload.starts.get(write.partition, offset))
+        upload.waiting -= 1
+        if upload.waiting == 0:
+            process.inbox.append(Uploaded(upload.tag, upload.starts))
+
+    def _append(self, topic: str, partition: int, message: Message) -> int:
+        value = encode(message)
+        offset = self.broker.append(topic, partition, value, b"")
+        if self.random.random() < self.chaos.duplicate:
+            self.broker.append(topic, partition, value, b"")
+        return offset
+
+    def _ends(self, topic: str) -> Iterator[int]:
+        for (name, _), records in self.broker.partitions.items():
+            if name == topic:
+                yield len(records)
+
+    def _step(self, process: Process, event: Event) -> None:
+        process.enqueue(process.core.step(event))
+
+    def entry(self, topic: str, partition: int, offset: int) -> Entry:
+        """The decoded record; decoded once for everybody."""
+        key = (topic, partition, offset)
+        if key not in self.entries:
+            record = self.broker.partitions[topic, partition][offset]
+            self.entries[key] = Entry(record, decode(record.value))
+        return self.entries[key]
+
+    # Disturbance
+
+    def _disturb(self) -> None:
+        if self.random.random() < self.chaos.kill:
+            self._kill()
+        if self.random.random() < self.chaos.sleep:
+            self._put_to_sleep()
+        if self.random.random() < self.chaos.rebalance:
+            self._rebalance()
+
+    def _kill(self) -> None:
+        """SIGKILL somebody and start the same again at once, with nothing but the log."""
+        if self.random.random() < 0.5:
+            index = self.random.randrange(len(self.servers))
+            self.servers[index] = self._server(self.servers[index].name)
+            self._rebalance()
+        else:
+            index = self.random.randrange(len(self.clients))
+            self.clients[index] = self._client(self.clients[index].name)
+
+    def _put_to_sleep(self) -> None:
+        """A server or client stops; sometimes it is given up and replaced, and wakes as a zombie."""
+        group = self.servers if self.random.random() < 0.6 else self.clients
+        index = self.random.randrange(len(group))
+        sleeper = group[index]
+        sleeper.sleeps_until = self.turn + self.random.randint(50, 1500)
+        if self.random.random() < 0.5:
+            self.zombies.append(sleeper)
+            again = self._server if group is self.servers else self._client
+            group[index] = again(sleeper.name)
+            self._rebalance()
+
+    def _calm_down(self) -> None:
+        for process in (*self.servers, *self.clients):
+            process.sleeps_until = 0
+        self._rebalance()
+
+    def _rebalance(self) -> None:
+        """Give every shard to one awake server; sleepers believe what they believed."""
+        awake = [p for p in self.servers if p.sleeps_until <= self.turn] or self.servers
+        owners = {shard: self.random.choice(awake) for shard in range(self.shards)}
+        for process in awake:
+            assert isinstance(process.core, Server)
+            process.enqueue(process.core.assign({s for s, owner in owners.items() if owner is process}))
+
+    # Processes
+
+    def _server(self, name: str) -> Process:
+        end = len(self.broker.partitions[table.CONTROL, 0])
+        return self._process(name, Server(control_end=end, new_id=self._new_id))
+
+    def _client(self, name: str) -> Process:
+        return self._process(name, Session([name], self._new_id))
+
+    def _process(self, name: str, core: Server | Session) -> Process:
+        return Process(name, core, lambda who, drawn: self.tamper(self.random, who, drawn))
+
+    def _new_id(self) -> bytes:
+        return self.random.randbytes(16)
