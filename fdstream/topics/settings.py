@@ -48,7 +48,8 @@ _READER_FIXED = {
 
 _MEMBER = {
     "session.timeout.ms": "6000",
-    "heartbeat.interval.ms": "2000",
+    # A member hears of a rebalance with its next heartbeat, and a rebalance takes two.
+    "heartbeat.interval.ms": "1000",
 }
 _MEMBER_FIXED = {
     "group.protocol": "classic",
