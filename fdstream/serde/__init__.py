@@ -1,1 +1,1 @@
-"""Records <-> bytes. The only package that imports an Avro library."""
+"""Bytes on the wire: records as Avro, each in one fixed form. The only place that imports fastavro."""

@@ -1,129 +1,147 @@
 """Records <-> bytes: Avro single-object encoding with the fixed schemas in `schemas/`.
 
-Source: Apache Avro 1.12 specification, "Single-object encoding". Two marker bytes, the CRC-64-AVRO fingerprint of
-the schema's canonical form (8 bytes, little-endian), the body. Nothing is ever decoded by a schema or a class
-that a message names: a fingerprint that is not one of ours is refused. This file knows no topics.
+Reading never raises: bytes that are no record of this protocol come back as a `Refusal`. What is read is written
+again and compared, because Avro libraries take more than the specification gives (over-long integers, duplicate
+keys, trailing bytes, booleans of 7); so a record has one form, and whoever reads it in whatever language agrees on
+whether it is one. Memory: bulk data is never copied on the way in, everything else is bounded by `MAX_HEAD_BYTES`.
+This file knows no topics and no Kafka.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import types
-import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from importlib import resources
-from typing import Any, Final
+from collections.abc import Collection
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final, get_args
 
 import fastavro
-from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-from fdstream import messages
+from fdstream.errors import UsageError
 from fdstream.messages import Message, Refusal
+from fdstream.serde.convert import Conversion, Plain, conversion_of
+from fdstream.serde.reasons import Reason
+from fdstream.serde.schema import (
+    FINGERPRINT_BYTES,
+    MARKER,
+    ends_in_data,
+    fingerprint_of,
+    head_of,
+    load,
+    parse,
+)
 
-MARKER: Final = b"\xc3\x01"
-HEADER_BYTES: Final = 10
-MAX_RECORD_BYTES: Final = 1 << 27
+MAX_HEAD_BYTES: Final = 1_000_000
+"""Longest record without its bulk data: the default limit of Kafka's producers."""
 
-Build = Callable[[Any], Any]
+MAX_DATA_BYTES: Final = 1 << 26
+"""Most bulk data in one record: the largest `chunk_bytes` that a federation may have."""
+
+_HEADER_BYTES: Final = len(MARKER) + FINGERPRINT_BYTES
+_MAX_DETAIL: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class _Codec:
-    """How one record class is written and read."""
+    """One record class on the wire."""
 
-    record: type[Any]
-    schema: Any
+    conversion: Conversion
     header: bytes
-    build: Build
+    head: Any  # parsed schema
+    has_data: bool
+
+    def write_head(self, plain: Plain) -> bytes:
+        out = BytesIO()
+        out.write(self.header)
+        fastavro.schemaless_writer(out, self.head, plain)
+        return out.getvalue()
+
+
+def _codec_of(cls: type) -> _Codec:
+    schema = load(cls.__name__)
+    return _Codec(
+        conversion_of(cls), MARKER + fingerprint_of(schema), parse(head_of(schema)), ends_in_data(schema)
+    )
+
+
+_BY_CLASS: Final[dict[type, _Codec]] = {cls: _codec_of(cls) for cls in get_args(Message)}
+_BY_HEADER: Final[dict[bytes, _Codec]] = {codec.header: codec for codec in _BY_CLASS.values()}
+
+
+class _Refused(Exception):  # noqa: N818 - never leaves this file
+    def __init__(self, reason: Reason, detail: object) -> None:
+        self.refusal = Refusal(reason, str(detail)[:_MAX_DETAIL])
 
 
 def encode(message: Message) -> bytes:
-    """The message as one Avro single object. Raises `ValueError` for a field its schema cannot hold."""
+    """The record's bytes; one copy of bulk data. Raises `UsageError` for one that readers would refuse."""
     codec = _BY_CLASS[type(message)]
-    out = io.BytesIO()
-    out.write(codec.header)
-    try:
-        fastavro.schemaless_writer(out, codec.schema, _plain(message))
-    except (TypeError, OverflowError) as error:
-        raise ValueError(f"{codec.record.__name__} cannot be written: {error}") from error
-    return out.getvalue()
-
-
-def decode(value: bytes) -> Message | Refusal:
-    """The message in `value`, or why there is none. Raises nothing, whatever the bytes are."""
-    if len(value) > MAX_RECORD_BYTES:
-        return Refusal("oversized", f"{len(value)} bytes, more than {MAX_RECORD_BYTES}")
-    if len(value) < HEADER_BYTES or value[:2] != MARKER:
-        return Refusal("not a record", f"{len(value)} bytes that are no Avro single object")
-    codec = _BY_HEADER.get(value[:HEADER_BYTES])
-    if codec is None:
-        return Refusal("unknown schema", f"fingerprint {value[2:HEADER_BYTES].hex()}")
-    return _read(codec, value)
-
-
-def _read(codec: _Codec, value: bytes) -> Message | Refusal:
-    body = io.BytesIO(value)
-    body.seek(HEADER_BYTES)
-    try:
-        plain = fastavro.schemaless_reader(body, codec.schema, None)
-    except Exception as error:  # noqa: BLE001 - a reader of hostile bytes may raise anything, and none of it counts
-        return Refusal("truncated", f"{codec.record.__name__}: {type(error).__name__}")
-    if body.tell() != len(value):
-        return Refusal(
-            "trailing bytes", f"{codec.record.__name__}: {len(value) - body.tell()} bytes too many"
+    head = codec.write_head(codec.conversion.to_plain(message))
+    data = message.data if codec.has_data else b""  # type: ignore[union-attr]
+    if len(head) > MAX_HEAD_BYTES or memoryview(data).nbytes > MAX_DATA_BYTES:
+        raise UsageError(
+            f"a {type(message).__name__} of {len(head)} bytes and {memoryview(data).nbytes} bytes of data is larger "
+            f"than {MAX_HEAD_BYTES} and {MAX_DATA_BYTES}: use fewer or shorter names and texts, or fewer shards"
         )
+    return b"".join((head, data)) if codec.has_data else head
+
+
+def decode(value: bytes, expected: Collection[type] | None = None) -> Message | Refusal:
+    """What the bytes say; `data` is a view of `value`. Never raises.
+
+    Records of classes other than `expected` are refused by their header alone; None takes every class.
+    """
     try:
-        message: Message = codec.build(plain)
+        return _decode(value, expected)
+    except _Refused as refused:
+        return refused.refusal
+
+
+def _decode(value: bytes, expected: Collection[type] | None) -> Message:
+    codec = _codec_for(value, expected)
+    head_end, plain = _read_head(codec, value)
+    if codec.has_data:
+        _check_data(plain["data"], len(value) - head_end)
+        plain["data"] = memoryview(value)[head_end:]
+    elif head_end < len(value):
+        raise _Refused(Reason.TRAILING_BYTES, f"{len(value) - head_end} bytes after the record")
+    try:
+        message: Message = codec.conversion.from_plain(plain)
     except ValueError as error:
-        return Refusal("out of range", f"{codec.record.__name__}: {error}")
+        raise _Refused(Reason.OUT_OF_RANGE, error) from None
     return message
 
 
-def _plain(value: Any) -> Any:
-    """A record as the dict that the Avro library writes; nested ones too."""
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
+def _codec_for(value: bytes, expected: Collection[type] | None) -> _Codec:
+    if not value.startswith(MARKER) or len(value) < _HEADER_BYTES:
+        raise _Refused(Reason.NOT_A_RECORD, f"{len(value)} bytes starting with {value[:16].hex()}")
+    codec = _BY_HEADER.get(value[:_HEADER_BYTES])
+    if codec is None:
+        raise _Refused(Reason.UNKNOWN_SCHEMA, f"fingerprint {value[len(MARKER) : _HEADER_BYTES].hex()}")
+    if expected is not None and codec.conversion.cls not in expected:
+        raise _Refused(Reason.UNEXPECTED_RECORD, f"a {codec.conversion.cls.__name__}")
+    longest = MAX_HEAD_BYTES + (MAX_DATA_BYTES if codec.has_data else 0)
+    if len(value) > longest:
+        raise _Refused(Reason.OVERSIZED, f"{len(value)} bytes, more than {longest}")
+    return codec
 
 
-def _builder(hint: Any) -> Build | None:
-    """What turns a decoded value into the type that the record's field has; None where it is that already."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if is_dataclass(hint):
-        return _record_builder(typing.cast(type[Any], hint))
-    if origin is tuple:
-        build = _builder(arguments[0])
-        return tuple if build is None else lambda items: tuple(build(item) for item in items)
-    if origin in (types.UnionType, typing.Union, Mapping) or isinstance(hint, type):
-        return None
-    raise TypeError(f"records have no fields of type {hint}")
+def _read_head(codec: _Codec, value: bytes) -> tuple[int, Plain]:
+    """Where the head ends, and its fields."""
+    stream = BytesIO(value)
+    stream.seek(_HEADER_BYTES)
+    try:
+        plain: Any = fastavro.schemaless_reader(stream, codec.head, None)
+    except EOFError as error:
+        raise _Refused(Reason.TRUNCATED, error) from None
+    except (ValueError, IndexError) as error:
+        raise _Refused(Reason.MALFORMED, error) from None
+    end = stream.tell()
+    if codec.write_head(plain) != value[:end]:
+        raise _Refused(Reason.NOT_CANONICAL, "writing the record again gives other bytes")
+    return end, plain
 
 
-def _record_builder(record: type[Any]) -> Build:
-    hints = typing.get_type_hints(record)
-    builders = {field.name: _builder(hints[field.name]) for field in fields(record)}
-    needed = [(name, build) for name, build in builders.items() if build is not None]
-
-    def build_record(plain: dict[str, Any]) -> Any:
-        for name, build in needed:
-            plain[name] = build(plain[name])
-        return record(**plain)
-
-    return build_record
-
-
-def _codec(record: type[Any]) -> _Codec:
-    text = resources.files(__package__).joinpath("schemas", f"{record.__name__}.avsc").read_text("utf-8")
-    schema = json.loads(text)
-    digest = fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")
-    header = MARKER + int(digest, 16).to_bytes(8, "little")
-    return _Codec(record, fastavro.parse_schema(schema), header, _record_builder(record))
-
-
-_CODECS = [_codec(record) for record in typing.get_args(messages.Message)]
-_BY_CLASS: Final[Mapping[type[Any], _Codec]] = {codec.record: codec for codec in _CODECS}
-_BY_HEADER: Final[Mapping[bytes, _Codec]] = {codec.header: codec for codec in _CODECS}
+def _check_data(claimed: int, found: int) -> None:
+    if claimed != found:
+        reason = Reason.TRUNCATED if claimed > found else Reason.TRAILING_BYTES
+        raise _Refused(reason, f"data claims {claimed} bytes, {found} are there")

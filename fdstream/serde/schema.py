@@ -1,0 +1,54 @@
+"""The schemas in `schemas/*.avsc` as fastavro takes them, and the bytes that name them on the wire.
+
+A record that ends in `data` (bytes) is handled by its *head*: the same schema with a long in the place of the
+bytes. Avro writes bytes as a long, their length, and then themselves; so the head's encoding followed by the
+data is the record's encoding, and bulk data need not pass through the Avro library. This file knows no dataclass.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any, Final
+
+import fastavro
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+MARKER: Final = b"\xc3\x01"
+"""Avro single-object encoding, version 1: this, the schema's fingerprint, the record."""
+
+FINGERPRINT_BYTES: Final = 8
+
+Schema = dict[str, Any]
+
+
+def load(name: str) -> Schema:
+    """The schema in `schemas/<name>.avsc`."""
+    text = files(__package__).joinpath("schemas", f"{name}.avsc").read_text(encoding="utf-8")
+    schema: Schema = json.loads(text)
+    return schema
+
+
+def parse(schema: Schema) -> Schema:
+    """The schema as fastavro's readers and writers take it fastest."""
+    parsed = fastavro.parse_schema(schema)
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def fingerprint_of(schema: Schema) -> bytes:
+    """CRC-64-AVRO of the schema's parsing canonical form, as it stands on the wire: 8 bytes, little-endian."""
+    return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
+
+
+def ends_in_data(schema: Schema) -> bool:
+    """Whether the record is a head followed by bulk data."""
+    return bool(schema["fields"][-1]["type"] == "bytes")
+
+
+def head_of(schema: Schema) -> Schema:
+    """The schema of all but the bytes of `data`; of the whole record where it has none."""
+    if not ends_in_data(schema):
+        return schema
+    *fields, data = schema["fields"]
+    return schema | {"fields": [*fields, data | {"type": "long"}]}
