@@ -22,7 +22,7 @@ def show(**values: Any) -> None:
     print_result(values)
 
 
-@click.group()
+@click.group(context_settings={"show_default": True})
 def program() -> None:
     pass
 

