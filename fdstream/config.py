@@ -4,7 +4,8 @@ click does the work: `Option.envvar` for the environment, `Context.default_map` 
 order, flag before environment before file before default. What is added here: names made from the flag,
 tables (`[server]` overrides for that command, `[kafka]` gives a `key=value` option), unknown keys refused,
 errors that say which of the sources is wrong. The file's values become the text one would type, so the same
-rules hold for them. This file knows no option by name, except the one that names the file.
+rules hold for them. Where a command and an option share a name (`broker`), a table is the command's and a text
+is the option's. This file knows no option by name, except the one that names the file.
 """
 
 from __future__ import annotations
@@ -93,15 +94,21 @@ def _defaults(ctx: click.Context, table: Mapping[str, Any]) -> dict[str, Any]:
     for level, inner in zip(levels, [*levels[1:], None], strict=True):
         table = {key.replace("_", "-"): value for key, value in table.items()}
         for key, value in table.items():
-            if key in _subcommands(level):
-                _require(isinstance(value, dict), f"'{key}' is a command: give its options in [{key}]")
-            elif key in mine:
+            if key in _subcommands(level) and isinstance(value, dict):
+                continue
+            if key in mine:
                 name = mine[key].name or ""
                 values[name] = _value(mine[key], value, values.get(name, []))
             else:
                 _require_known(level, key)
-        table = table.get(inner.info_name or "", {}) if inner else {}
+        table = _table_of(inner.info_name or "", table) if inner else {}
     return values
+
+
+def _table_of(command: str, table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A command may share its name with an option (`broker`): only a table is the command's."""
+    found = table.get(command)
+    return found if isinstance(found, dict) else {}
 
 
 def _value(option: click.Option, value: object, outer: list[Pair]) -> str | list[Pair]:
@@ -130,8 +137,10 @@ def _scalar(key: str, value: object) -> Scalar:
 
 def _require_known(level: click.Context, key: str) -> None:
     """Outside the commands' tables a key may belong to any command; to know, all are imported."""
-    valid = {*_subcommands(level), *_keys_below(level, level.command)}
-    _require(key in valid, f"there is no option or command '{key}'{closest(key, sorted(valid))}")
+    keys, commands = {*_keys_below(level, level.command)}, _subcommands(level)
+    if key not in keys:
+        _require(key not in commands, f"'{key}' is a command: give its options in [{key}]")
+        raise ValueError(f"there is no option or command '{key}'{closest(key, [*sorted(keys), *commands])}")
 
 
 def _keys_below(ctx: click.Context, command: click.Command) -> Iterator[str]:

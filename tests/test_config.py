@@ -34,6 +34,7 @@ def topics() -> None:
 
 for add_to, name, taken in (
     (program, "server", (options.broker, options.kafka, options.settings, options.as_json)),
+    (program, "broker", (options.seed,)),
     (program, "client", (options.broker, options.kafka, options.client_id, options.heartbeat_period)),
     (topics, "create", (options.shards, options.kafka)),
 ):
@@ -88,6 +89,14 @@ def test_a_table_of_another_command_does_not_apply(tmp_path: Path) -> None:
     assert values(run(["client"], toml, tmp_path))["broker"] == "b:1"
 
 
+def test_a_command_and_an_option_may_share_a_name(tmp_path: Path) -> None:
+    text, table = 'broker = "a:1"', '[broker]\nseed = 7\n[server]\nbroker = "b:1"'
+    assert values(run(["server"], text, tmp_path))["broker"] == "a:1"
+    assert values(run(["broker"], text, tmp_path)) == {"seed": 0}
+    assert values(run(["server"], table, tmp_path))["broker"] == "b:1"
+    assert values(run(["broker"], table, tmp_path)) == {"seed": 7}
+
+
 @pytest.mark.parametrize("key", ["heartbeat-period", "heartbeat_period"])
 def test_dashes_and_underscores_are_one(key: str, tmp_path: Path) -> None:
     assert values(run(["client"], f"{key} = 7", tmp_path))["heartbeat_period_seconds"] == 7.0
@@ -130,7 +139,8 @@ def test_a_key_of_another_command_is_known_at_the_top(tmp_path: Path) -> None:
         ("server = 3", "'server' is a command: give its options in [server]"),
         ("kafka = 'a=b'", "'kafka' is a table: give its entries in [kafka]"),
         ("broker = ['a:1', 'b:1']", "'broker' takes one string, number or boolean"),
-        ("[broker]\nhost = 'a'", "'broker' takes one string, number or boolean"),
+        ("[json]\nhost = 'a'", "'json' takes one string, number or boolean"),
+        ("[server.broker]\nhost = 'a'", "'broker' takes one string, number or boolean"),
         ("[kafka]\na.b = ['x']", "'kafka.a.b' takes one string, number or boolean"),
         ("broker = ", "Invalid value (at end of document)"),
     ],
