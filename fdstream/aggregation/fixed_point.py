@@ -43,7 +43,7 @@ _REST_BITS: Final = int(np.float64(1.5).view(np.int64))
 _STEP: Final = np.float64(2.0**-52)
 _STEPS_PER_HALF_LOG2: Final = 51
 
-_FOLDS_PER_CARRY: Final = 1024  # each moves `lo` by at most 2^50, so it stays below 2^61
+_FOLDS_PER_CARRY: Final = 1024  # each moves `lo` by at most 2^50, so it stays below 2^63
 _BLOCK_ELEMENTS: Final = (
     1 << 17
 )  # 1 MiB of float64: smaller blocks make threads queue for the interpreter lock
@@ -92,10 +92,10 @@ class FixedPointSum:
         """The exact sum, rounded once (half-even) to float64; [size]. Zero is never negative."""
         self._carry()
         total: npt.NDArray[np.float64] = self._hi * np.float64(0.5) + self._lo * _STEP
-        wide = np.flatnonzero((self._hi >= 1 << 53) | (self._hi <= -(1 << 53)))
+        wide = np.flatnonzero(np.abs(self._hi) > 1 << 53)
         if wide.size:
-            # Here `hi` itself is rounded. Of `lo` only the sign matters then, to break ties.
-            total[wide] = (self._hi[wide] * 4 + np.sign(self._lo[wide])) * np.float64(0.125)
+            # Here `hi` itself must be rounded. Of `lo` only matters then whether it is above zero, to break ties.
+            total[wide] = (self._hi[wide] * 4 + (self._lo[wide] > 0)) * np.float64(0.125)
         return total
 
     def _fold(self, values: Values, weight: int, fold: np.ufunc) -> None:
@@ -115,14 +115,13 @@ class FixedPointSum:
             _fold_block(values[block], factor, self._hi[block], self._lo[block], scratch, fold)
 
     def _carry(self) -> None:
-        """Bring the limbs to the one form with `lo` in [-2^50, 2^50)."""
+        """Bring the limbs to the one form with `lo` in [0, 2^51)."""
         if self._folds == 0:
             return
         self._hi -= _wrapped(self._constants * _HALVES_BITS)
         self._lo -= _wrapped(self._constants * _REST_BITS)
-        carry = (self._lo + (1 << (_STEPS_PER_HALF_LOG2 - 1))) >> _STEPS_PER_HALF_LOG2
-        self._hi += carry
-        self._lo -= carry << _STEPS_PER_HALF_LOG2
+        self._hi += self._lo >> _STEPS_PER_HALF_LOG2
+        self._lo &= (1 << _STEPS_PER_HALF_LOG2) - 1
         self._constants = self._folds = 0
 
 

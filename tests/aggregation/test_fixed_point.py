@@ -133,17 +133,19 @@ def test_thousands_of_extreme_rests_never_wrap(rest: float, sign: int) -> None:
     assert limbs(total) == limbs(FixedPointSum(2))
 
 
-def test_sums_beyond_2_to_53_are_still_rounded_once() -> None:
-    """2^14 times the limit is 2^54, where float64 has no odd numbers: ties and their neighbours."""
-    big = np.full(6, MAX_WEIGHTED_VALUE)
-    rests = np.array([1.0, 1.0 + 2.0**-52, 1.0 - 2.0**-52, 3.0, -1.0, 2.0**-52])
-    for sign in (1.0, -1.0):
-        total = FixedPointSum(6)
-        for _ in range(1 << 14):
-            total.add(sign * big, 1)
-        total.add(sign * rests, 1)
-        exact = [int(sign) * ((1 << 54) + Fraction(float(rest))) for rest in rests]
-        assert total.total().tolist() == [float(value) for value in exact]
+@pytest.mark.parametrize("exponent", [51, 52, 53, 54])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_too_long_for_float64_are_still_rounded_once(exponent: int, sign: int) -> None:
+    """From 2^52 on float64 holds no halves, from 2^54 on no odd numbers: ties and their neighbours."""
+    places = np.array([k / 4 for k in range(-33, 34)])
+    rests = np.concatenate([places, places + 2.0**-48, places - 2.0**-48])
+    big = np.full(rests.size, sign * MAX_WEIGHTED_VALUE)
+    total = FixedPointSum(rests.size)
+    for _ in range(1 << (exponent - 40)):
+        total.add(big, 1)
+    total.add(rests, 1)
+    exact = [sign * (1 << exponent) + Fraction(rest) for rest in rests.tolist()]
+    assert total.total().tolist() == [float(value) for value in exact]
 
 
 def test_the_limit_itself_passes_and_the_next_float_does_not() -> None:
@@ -153,6 +155,7 @@ def test_the_limit_itself_passes_and_the_next_float_does_not() -> None:
     assert not admissible(np.nextafter(limit, np.inf), 1)
     assert not admissible(np.nextafter(limit, -np.inf), 1)
     assert not admissible(limit.astype(np.float32), 2)
+    assert not admissible(np.array([1.7e308, -1.7e308]), MAX_NUM_EXAMPLES)  # the product overflows
 
 
 BAD_VALUES = [np.nan, -np.nan, np.inf, -np.inf, 2.0**40 * 1.0001, -(2.0**41), 3e38]
