@@ -26,7 +26,7 @@ from fdstream.messages import MAX_CLIENTS, MAX_NAME_LENGTH, MAX_OFFSET, MAX_SHAR
 _ROUNDS = click.IntRange(1, 2**31)
 _CLIENTS = click.IntRange(1, MAX_CLIENTS)
 
-# Where and which federation ---------------------------------------------------------------------------------
+# Where and which federation
 
 broker = click.option(  # broker: str
     "--broker",
@@ -57,7 +57,7 @@ kafka = click.option(  # kafka: dict[str, str]
     "environment (one setting a line, or with ; between) or in the file (in [kafka]).",
 )
 
-# A federation's settings ------------------------------------------------------------------------------------
+# A federation's settings
 
 numrounds = click.option(  # num_rounds: int
     "--numrounds", "num_rounds", type=_ROUNDS, metavar="N", default=3, help="Rounds of training."
@@ -70,22 +70,22 @@ minclients = click.option(  # min_clients: int
     default=2,
     help="Clients that a round needs.",
 )
-maxclients = click.option(  # max_clients: int
+maxclients = click.option(  # max_clients: int | None
     "--maxclients",
     "max_clients",
     type=_CLIENTS,
     metavar="N",
-    default=MAX_CLIENTS,
-    show_default="no limit of its own",
-    help="Clients that a round takes; later ones are left out.",
+    show_default="as many as --minclients",
+    help="A round closes at once when so many have reported; later ones are left out.",
 )
 deadline = click.option(  # deadline_seconds: float
     "--deadline",
     "deadline_seconds",
     type=FiniteRange(1e-3, 1e9),
     metavar="SECONDS",
-    default=60.0,
-    help="How long a round waits for clients.",
+    default=600.0,
+    help="A round closes after so long with the clients it has, if they are enough; else it asks more of them "
+    "and starts anew.",
 )
 fraction = click.option(  # fraction: float
     "--fraction",
@@ -130,7 +130,7 @@ seed = click.option(  # seed: int
     help="Where random choices start.",
 )
 
-# What runs, with what, and what comes out -------------------------------------------------------------------
+# What runs, with what, and what comes out
 
 app = click.option(  # app: str, for fdstream.app.load; the default is fdstream.app.DEFAULT_APP
     "--app",

@@ -57,7 +57,8 @@ def connect(
     clients = [client_id] if isinstance(client_id, str) else list(client_id or [new_client_id()])
     wait_for_federation(broker, federation, settings)
     log = KafkaLog(broker, federation, client_id=clients[0], settings=settings)
-    with Heartbeats(heartbeat_period_seconds) as heartbeats, Connection(
-        log, clients, heartbeats, config=config
-    ) as connection:
+    with (
+        Heartbeats(heartbeat_period_seconds) as heartbeats,
+        Connection(log, clients, heartbeats, config=config) as connection,
+    ):
         yield connection

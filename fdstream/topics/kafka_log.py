@@ -16,7 +16,15 @@ from fdstream.errors import TransportError
 from fdstream.log import Lost, OnAck, Record
 from fdstream.topics import table
 from fdstream.topics.follower import Follower
-from fdstream.topics.handles import Weather, logger, make_admin, make_producer, sentence
+from fdstream.topics.handles import (
+    UNKNOWN,
+    Weather,
+    is_permanent,
+    logger,
+    make_admin,
+    make_producer,
+    sentence,
+)
 from fdstream.topics.metadata import partition_counts
 from fdstream.topics.reader import Reader
 from fdstream.topics.settings import admin_settings, producer_settings, reader_settings
@@ -152,15 +160,27 @@ class KafkaLog:
     # Offsets
 
     def end_offsets(self, topic: str) -> list[int]:
-        """See `Log.end_offsets`. One request to each leader, all at once, on connections of its own."""
+        """See `Log.end_offsets`. One request to each leader, all at once, on connections of its own.
+
+        Waits through elections and outages, like `poll`.
+        """
         name = self._prefix + topic
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = {TopicPartition(name, index): latest for index in range(self._partition_count(name))}
-        try:
-            futures = self._admin().list_offsets(asked, request_timeout=_REQUEST_TIMEOUT_SECONDS)
-            return [futures[place].result().offset for place in asked]
-        except KafkaException as error:
-            raise TransportError(sentence(error.args[0], f"look up the end of topic {name}")) from None
+        while True:
+            try:
+                futures = self._admin().list_offsets(asked, request_timeout=_REQUEST_TIMEOUT_SECONDS)
+                return [futures[place].result().offset for place in asked]
+            except KafkaException as error:
+                self._endure(error.args[0], f"look up the end of topic {name}")
+
+    def _endure(self, error: KafkaError, what: str) -> None:
+        """Passing trouble: wait a moment. Errors: TransportError where waiting cannot help."""
+        if is_permanent(error) or error.code() in UNKNOWN:
+            raise TransportError(sentence(error, what)) from None
+        self._weather.notice(error)
+        self._admin().poll(_BACK_PRESSURE_SECONDS)
+        self._check()
 
     def _partition_count(self, name: str) -> int:
         """Partitions never change in number while a federation lives."""

@@ -1,0 +1,55 @@
+"""`fdstream client`: train on this machine's data."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+
+from fdstream.cli import options
+from fdstream.cli.base import Command, print_result
+
+logger = logging.getLogger("fdstream.client")
+
+
+@click.command("client", cls=Command)
+@options.broker
+@options.federation
+@options.app
+@options.client_id
+@options.data_index
+@options.settings
+@options.heartbeat_period
+@options.kafka
+@options.as_json
+def command(client_id: str | None, data_index: int | None, as_json: bool, **values: Any) -> None:
+    """Take part in a federation until it has finished. Start any number, before or after the server."""
+    from fdstream.app import load
+    from fdstream.client.connect import connect, new_client_id
+    from fdstream.client.connection import work
+
+    app = load(values["app"])
+    name = client_id or new_client_id()
+    config = values["settings"] | ({} if data_index is None else {"data_index": data_index})
+    reported = failed = 0
+    with connect(
+        values["broker"],
+        values["federation"],
+        client_id=name,
+        config=config,
+        kafka=values["kafka"],
+        heartbeat_period_seconds=values["heartbeat_period_seconds"],
+    ) as connection:
+        logger.info("taking part", extra={"client": name, "federation": values["federation"]})
+        for task, error in work(app, connection):
+            facts = {"round": task.round, "training": task.training}
+            if error is None:
+                reported += 1
+                logger.info("reported", extra=facts)
+            else:
+                failed += 1
+                logger.error("could not take part in this round", extra=facts | {"reason": str(error)})
+    logger.info("the federation has finished", extra={"reported": reported, "failed": failed})
+    if as_json:
+        print_result({"client": name, "reported": reported, "failed": failed})

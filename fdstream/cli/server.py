@@ -1,0 +1,120 @@
+"""`fdstream server`: run a federation, or join its servers."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from fdstream.cli import options
+from fdstream.cli.base import Command, print_result
+
+if TYPE_CHECKING:
+    from fdstream.events import Tell
+    from fdstream.messages import ConfigValue
+    from fdstream.server.run import Plan
+
+logger = logging.getLogger("fdstream.server")
+MAX_EXTENSIONS = 144  # a day of deadlines of the default length
+
+
+@click.command("server", cls=Command)
+@options.broker
+@options.federation
+@options.app
+@options.numrounds
+@options.minclients
+@options.maxclients
+@options.deadline
+@options.fraction
+@options.strategy
+@options.shards
+@options.chunk_bytes
+@options.keep_rounds
+@options.seed
+@options.settings
+@options.save
+@options.heartbeat_period
+@options.kafka
+@options.as_json
+@click.pass_context
+def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **values: Any) -> None:
+    """Run a federation to its end, or join those who do.
+
+    Servers of one federation share its work: start more of them, kill any, start again where the log stands.
+    The first one opens the federation with its settings; the others adopt them.
+    """
+    from fdstream.app import load
+    from fdstream.npz import save_npz
+    from fdstream.server.start import start_server
+
+    plan = make_plan(ctx, values)
+    with start_server(
+        values["broker"],
+        values["federation"],
+        load(values["app"]),
+        plan,
+        shards=values["shards"],
+        kafka=values["kafka"],
+        heartbeat_period_seconds=values["heartbeat_period_seconds"],
+        observe=log_progress,
+    ) as run:
+        summary = run.run()
+        if save_path is not None:
+            save_npz(save_path, run.final_weights())
+    facts = {"rounds": summary.rounds, "clients": summary.clients, "model_sha256": summary.model_sha256}
+    logger.info("the federation has finished: all its rounds are done", extra=facts)
+    if as_json:
+        print_result(asdict(summary))
+
+
+def make_plan(ctx: click.Context, values: dict[str, Any]) -> Plan:
+    """The settings to open a federation with, and which of them were asked for."""
+    from fdstream.aggregation.strategies import strategy
+    from fdstream.errors import UsageError
+    from fdstream.messages import Settings
+    from fdstream.server.run import Plan
+
+    limit = values["max_clients"] or values["min_clients"]
+    if limit < values["min_clients"]:
+        raise UsageError(
+            f"--maxclients {limit} is below --minclients {values['min_clients']}: raise it or leave it out"
+        )
+    settings = Settings(
+        num_rounds=values["num_rounds"],
+        min_clients=values["min_clients"],
+        max_clients=limit,
+        deadline_seconds=values["deadline_seconds"],
+        max_extensions=MAX_EXTENSIONS,
+        fraction=values["fraction"],
+        strategy=strategy(values["strategy"]).text,
+        keep_rounds=values["keep_rounds"],
+        seed=values["seed"],
+        final_evaluation=True,
+    )
+    given = {name for name in values if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    config: dict[str, ConfigValue] = {"seed": values["seed"], **values["settings"]}
+    return Plan(settings, values["chunk_bytes"], config, frozenset(given))
+
+
+def log_progress(tell: Tell) -> None:
+    """What a person who watches the log wants to know."""
+    from fdstream.messages import Report
+
+    match tell.name, tell.facts:
+        case "phase", {"phase": phase, "round": number}:
+            logger.debug("phase", extra={"round": number, "phase": phase.name.lower()})
+        case "report", {"outcome": outcome, "report": Report() as report}:
+            facts = {"round": report.round, "client": report.client, "outcome": outcome}
+            logger.info("report", extra=facts | ({"reason": report.failure} if report.failure else {}))
+        case "round closed", {"record": closed}:
+            facts = {"round": closed.round, "clients": closed.num_clients, "examples": closed.num_examples}
+            metrics = {f"train_{k}": v for k, v in closed.train_metrics.items()}
+            metrics |= {f"evaluate_{k}": v for k, v in closed.evaluate_metrics.items()}
+            logger.info("round closed", extra=facts | {k: round(v, 4) for k, v in metrics.items()})
+        case "rejected", _:
+            logger.warning("record refused", extra=dict(tell.facts))
