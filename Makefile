@@ -1,0 +1,44 @@
+# make demo   a federation on this machine: a real Kafka broker, one server, ten clients
+# make test   every test, real brokers included
+# Needs Python 3.11 or newer and nothing else. Everything goes into .venv, hash-checked from requirements.lock.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+WORKERS ?= 2
+
+.PHONY: demo test lint format lock environment clean
+
+demo: $(READY)
+	$(BIN) -m fdstream demo $(DEMO)
+
+test: $(READY)
+	$(BIN) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+lint: $(READY)
+	$(BIN) -m ruff check .
+	$(BIN) -m ruff format --check .
+	$(BIN) -m mypy
+
+format: $(READY)
+	$(BIN) -m ruff check --fix .
+	$(BIN) -m ruff format .
+
+environment: $(READY)
+
+# The stamp is written last, so that an interrupted installation is done again.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fdstream needs Python 3.11 or newer, and $(PYTHON) is %d.%d: run make PYTHON=/path/to/python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+# Needs uv. Pins what pyproject.toml asks for, for every platform and Python at once.
+lock:
+	uv pip compile -q pyproject.toml --extra demo --group dev --universal --generate-hashes \
+		--no-annotate --no-header --python-version 3.11 -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
