@@ -29,7 +29,7 @@ class Member:
 
 
 class Heartbeats:
-    """Beats for its members every period until closed, and once at once for whoever joins or changes."""
+    """Beats for its members every period until closed, and once at once for whoever joins or leaves."""
 
     def __init__(self, period_seconds: float) -> None:
         self._period_seconds = period_seconds

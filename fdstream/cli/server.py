@@ -58,7 +58,6 @@ def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **valu
         values["federation"],
         load(values["app"]),
         plan,
-        shards=values["shards"],
         kafka=values["kafka"],
         heartbeat_period_seconds=values["heartbeat_period_seconds"],
         observe=log_progress,
@@ -98,7 +97,7 @@ def make_plan(ctx: click.Context, values: dict[str, Any]) -> Plan:
     )
     given = {name for name in values if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
     config: dict[str, ConfigValue] = {"seed": values["seed"], **values["settings"]}
-    return Plan(settings, values["chunk_bytes"], config, frozenset(given))
+    return Plan(settings, values["chunk_bytes"], values["shards"], config, frozenset(given))
 
 
 def log_progress(tell: Tell) -> None:
@@ -110,11 +109,14 @@ def log_progress(tell: Tell) -> None:
             logger.debug("phase", extra={"round": number, "phase": phase.name.lower()})
         case "report", {"outcome": outcome, "report": Report() as report}:
             facts = {"round": report.round, "client": report.client, "outcome": outcome}
-            logger.info("report", extra=facts | ({"reason": report.failure} if report.failure else {}))
+            if report.failure:
+                logger.warning("a client failed", extra=facts | {"reason": report.failure})
+            else:
+                logger.debug("report", extra=facts)
         case "round closed", {"record": closed}:
             facts = {"round": closed.round, "clients": closed.num_clients, "examples": closed.num_examples}
             metrics = {f"train_{k}": v for k, v in closed.train_metrics.items()}
             metrics |= {f"evaluate_{k}": v for k, v in closed.evaluate_metrics.items()}
             logger.info("round closed", extra=facts | {k: round(v, 4) for k, v in metrics.items()})
-        case "rejected", _:
+        case "rejected", {"count": count} if count in (1, 10, 100) or count % 1000 == 0:
             logger.warning("record refused", extra=dict(tell.facts))

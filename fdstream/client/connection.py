@@ -74,10 +74,12 @@ class Connection:
             self._heartbeats.join(member)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for client, member in self._members.items():
             self._states[client] = "gone"
             self._heartbeats.leave(member)
+        if kind is None:
+            self._log.flush()
         self._log.close()
 
     def __iter__(self) -> Iterator[Task]:

@@ -34,6 +34,7 @@ class Coordinator:
         self._new_id = new_id
         self._asked: set[tuple[object, ...]] = set()
         self._accepted: tuple[int, ...] = ()
+        self._starts: dict[int, Ends] = {}  # round -> where its topics ended when this was asked
 
     def duties(self, book: ReportBook | None, now_seconds: float) -> Effects:
         """What the current phase asks of a coordinator."""
@@ -52,8 +53,8 @@ class Coordinator:
         """The end offsets asked for have come; write what they were asked for, if it is still wanted."""
         kind, round_number, ordinal = event.tag
         ledger = self.ledger
-        if kind == "open" and ledger.phase is Phase.READY and ledger.next_round == round_number:
-            return [self._write(self._round_opened(event))]
+        if kind == "open":
+            self._starts = {round_number: event}
         if kind == "close" and ledger.phase is Phase.COLLECTING and self._is_now(round_number, ordinal):
             return [self._write(self._round_closing(event))]
         return []
@@ -62,14 +63,24 @@ class Coordinator:
 
     def _next_round(self) -> Effects:
         settings = self.ledger.federation.settings
-        last = settings.num_rounds + int(settings.final_evaluation)
         number = self.ledger.next_round
-        if number > last:
+        if number > self._last_round():
             reason = f"all {settings.num_rounds} rounds are done"
             return self._finish(settings.num_rounds, reason, failed=False)
+        if number not in self._starts:
+            return self._ask_starts(number)
+        return [self._write(self._round_opened(self._starts[number]))] if self._once("opened", number) else []
+
+    def _last_round(self) -> int:
+        settings = self.ledger.federation.settings
+        return settings.num_rounds + int(settings.final_evaluation)
+
+    def _ask_starts(self, number: int) -> Effects:
+        """Any end after the slot's last use will do: what comes between is noise that readers skip."""
+        if not self._once("open", number):
+            return []
         slot = table.slot_of(number, self.ledger.federation.slots)
-        topics = (table.updates(slot), table.reports(slot), table.SHARDS)
-        return [ReadEnds(("open", number, 1), topics)] if self._once("open", number) else []
+        return [ReadEnds(("open", number, 1), (table.updates(slot), table.reports(slot), table.SHARDS))]
 
     def _round_opened(self, event: Ends) -> RoundOpened:
         ledger = self.ledger
@@ -102,6 +113,10 @@ class Coordinator:
         count = book.num_candidates(ledger.excluded)
         if count >= settings.max_clients:
             return self._close(book)
+        if ledger.federation.slots > 1 and ledger.next_round <= self._last_round():
+            ask = self._ask_starts(ledger.next_round)
+            if ask:
+                return ask
         if self._owes_extension():
             return self._extend()
         if now_seconds < ledger.waiting_since_seconds + settings.deadline_seconds:

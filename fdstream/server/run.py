@@ -39,6 +39,7 @@ class Plan:
 
     settings: Settings
     chunk_bytes: int
+    shards: int
     config: Mapping[str, ConfigValue]
     chosen: frozenset[str]  # the names of settings that were asked for, and not just left at their defaults
 
@@ -147,12 +148,15 @@ class ServerRun:
     def _check(self) -> None:
         """The federation is open: what this server was asked to do must not contradict it."""
         self._checked = True
-        settings = self.core.ledger.federation.settings
-        for field in fields(Settings):
-            theirs, ours = getattr(settings, field.name), getattr(self._plan.settings, field.name)
-            if field.name in self._plan.chosen and theirs != ours:
+        federation = self.core.ledger.federation
+        theirs = {field.name: getattr(federation.settings, field.name) for field in fields(Settings)}
+        ours = {field.name: getattr(self._plan.settings, field.name) for field in fields(Settings)}
+        theirs |= {"chunk_bytes": federation.chunk_bytes, "shards": federation.shards}
+        ours |= {"chunk_bytes": self._plan.chunk_bytes, "shards": self._plan.shards}
+        for name in sorted(self._plan.chosen & ours.keys()):
+            if theirs[name] != ours[name]:
                 raise UsageError(
-                    f"this federation is open with {field.name} = {theirs}, not {ours}: "
+                    f"this federation is open with {name} = {theirs[name]}, not {ours[name]}: "
                     "leave the option out, or choose another --federation"
                 )
 

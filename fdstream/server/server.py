@@ -123,14 +123,14 @@ class Server:
         return []
 
     def _on_history(self, entry: Entry) -> Effects:
-        phase = self.ledger.phase
+        phase, listening = self.ledger.phase, not self.caught_up
         if entry.record.topic == table.CONTROL:
             self.control_position = max(self.control_position, entry.record.offset + 1)
         counted = self.ledger.fold(entry)
         effects: Effects = []
-        if counted and isinstance(entry.message, RoundClosed):
+        if counted and not listening and isinstance(entry.message, RoundClosed):
             effects.append(Tell("round closed", {"record": entry.message}))
-        if self.ledger.phase is not phase:
+        if (listening and self.caught_up) or (self.ledger.phase is not phase and not listening):
             effects.append(Tell("phase", {"phase": self.ledger.phase, "round": self.ledger.round}))
         return effects + self._own()
 
@@ -259,10 +259,12 @@ class Server:
         """Count it; the record's owner also writes down where it lies, up to a cap."""
         record = entry.record
         self._rejected[reason] += 1
-        told = Tell("rejected", {"topic": record.topic, "reason": reason, "offset": record.offset})
+        count = self._rejected[reason]
+        facts = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        told = Tell("rejected", {**facts, "reason": reason, "count": count})
         shared = record.topic != table.SHARDS and not self._is(record.topic, table.updates)
         owns = self._coordinating if shared else record.partition in self.owners
-        if not owns or self._rejected[reason] > MAX_REJECTED_PER_REASON:
+        if not owns or count > MAX_REJECTED_PER_REASON:
             return [told]
         sender = getattr(entry.message, "client", "") or getattr(entry.message, "attempt", b"").hex()
         rejected = Rejected(record.topic, record.partition, record.offset, sender, reason, detail[:500])

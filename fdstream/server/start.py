@@ -24,13 +24,12 @@ def start_server(
     app: App,
     plan: Plan,
     *,
-    shards: int,
     kafka: Mapping[str, str],
     heartbeat_period_seconds: float,
     observe: Callable[[Tell], None],
 ) -> Iterator[ServerRun]:
     """A server of the federation, ready to `run`. Raises `UsageError`, `TransportError`."""
-    standing = _prepare_topics(broker, federation, shards, kafka)
+    standing = _prepare_topics(broker, federation, plan.shards, kafka)
 
     def open_log(role: str) -> KafkaLog:
         return KafkaLog(broker, federation, client_id=f"fdstream-{role}", settings=kafka)
