@@ -69,7 +69,9 @@ _BY_HEADER: Final[dict[bytes, _Codec]] = {codec.header: codec for codec in _BY_C
 
 class _Refused(Exception):  # noqa: N818 - never leaves this file
     def __init__(self, reason: Reason, detail: object) -> None:
-        self.refusal = Refusal(reason, str(detail)[:_MAX_DETAIL])
+        text = str(detail)[:_MAX_DETAIL]
+        # The detail quotes strangers and is shown on terminals.
+        self.refusal = Refusal(reason, "".join(char if char.isprintable() else "?" for char in text))
 
 
 def encode(message: Message) -> bytes:
@@ -131,14 +133,19 @@ def _read_head(codec: _Codec, value: bytes) -> tuple[int, Plain]:
     stream.seek(_HEADER_BYTES)
     try:
         plain: Any = fastavro.schemaless_reader(stream, codec.head, None)
-    except EOFError as error:
-        raise _Refused(Reason.TRUNCATED, error) from None
-    except (ValueError, IndexError) as error:
-        raise _Refused(Reason.MALFORMED, error) from None
+    except (EOFError, IndexError, ValueError) as error:
+        raise _unreadable(error, exhausted=stream.tell() == len(value)) from None
     end = stream.tell()
     if codec.write_head(plain) != value[:end]:
         raise _Refused(Reason.NOT_CANONICAL, "writing the record again gives other bytes")
     return end, plain
+
+
+def _unreadable(error: Exception, *, exhausted: bool) -> _Refused:
+    # An integer cut short is an IndexError to fastavro, as is a union's branch that does not exist.
+    if isinstance(error, EOFError) or (isinstance(error, IndexError) and exhausted):
+        return _Refused(Reason.TRUNCATED, "the fields reach beyond the end")
+    return _Refused(Reason.MALFORMED, error)
 
 
 def _check_data(claimed: int, found: int) -> None:
