@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -53,7 +54,8 @@ class Handler(BaseHTTPRequestHandler):
             repository.breaks -= 1
             content = content[: len(content) // 2]
             self.close_connection = True
-        self.wfile.write(content or b"")
+        with suppress(ConnectionError):  # the client may have had enough
+            self.wfile.write(content or b"")
 
     def log_message(self, *_: object) -> None:
         pass
