@@ -44,9 +44,7 @@ _STEP: Final = np.float64(2.0**-52)
 _STEPS_PER_HALF_LOG2: Final = 51
 
 _FOLDS_PER_CARRY: Final = 1024  # each moves `lo` by at most 2^50, so it stays below 2^63
-_BLOCK_ELEMENTS: Final = (
-    1 << 17
-)  # 1 MiB of float64: smaller blocks make threads queue for the interpreter lock
+_BLOCK_ELEMENTS: Final = 1 << 18  # a default chunk is one block: shorter calls make threads queue for the GIL
 
 
 def admissible(values: Values, weight: int) -> bool:

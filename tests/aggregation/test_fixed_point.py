@@ -165,7 +165,7 @@ BAD_VALUES = [np.nan, -np.nan, np.inf, -np.inf, 2.0**40 * 1.0001, -(2.0**41), 3e
 @pytest.mark.parametrize("bad", BAD_VALUES)
 @pytest.mark.parametrize("place", [0, 70_000, 299_999])
 def test_a_refused_chunk_changes_nothing(dtype: type, bad: float, place: int) -> None:
-    values: Any = np.full(300_000, 0.1, dtype)  # several blocks
+    values: Any = np.full(300_000, 0.1, dtype)  # two blocks
     total = summed([(values, 3)], values.size)
     before = limbs(total)
     values[place] = bad
