@@ -16,25 +16,14 @@ import math
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from fdstream.dtypes import DTYPES, Array, dtype_of, payload, update_dtype
+from fdstream.dtypes import DTYPES, Array, dtype_of, update_dtype
 from fdstream.errors import UsageError
-
-__all__ = [
-    "DEFAULT_CHUNK_BYTES",
-    "ChunkSpec",
-    "Group",
-    "Layout",
-    "TensorSpec",
-    "payload",
-    "tensors_of",
-    "update_dtype",
-]
 
 DEFAULT_CHUNK_BYTES: Final = 900 * 1024
 """With its record's other fields below every default size limit of Kafka and librdkafka (1,000,000 bytes)."""
@@ -230,7 +219,12 @@ def tensors_of(weights: Mapping[str, Array]) -> tuple[TensorSpec, ...]:
             raise ValueError(f"a tensor is named {name!r}: use a string")
         if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
             raise ValueError(f"tensor {name!r} is a {type(array).__name__}: use a numpy array")
-    return tuple(TensorSpec(name, array.dtype.name, array.shape) for name, array in weights.items())
+    return tuple(TensorSpec(name, _dtype_name(array.dtype), array.shape) for name, array in weights.items())
+
+
+@lru_cache(maxsize=64)
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    return dtype.name  # numpy puts it together anew each time, which 10,000 tensors would feel
 
 
 def _kind(tensor: TensorSpec) -> str:
