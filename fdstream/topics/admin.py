@@ -22,6 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from fdstream.errors import TransportError, UsageError
 from fdstream.topics import table
+from fdstream.topics.access import settings_for
 from fdstream.topics.checks import NOT_ALLOWED, findings
 from fdstream.topics.handles import DENIED, Weather, make_admin, sentence
 from fdstream.topics.metadata import REQUEST_TIMEOUT_SECONDS, describe_topics, partition_counts
@@ -76,16 +77,16 @@ class Admin:
             future = self._admin.describe_cluster(request_timeout=min(remaining, 1.0))
             try:
                 return len(future.result().nodes)
-            except KafkaException as error:
-                self._unreachable(error.args[0], timeout_seconds, over=time.monotonic() > deadline)
+            except KafkaException:
+                self._unreachable(timeout_seconds, over=time.monotonic() > deadline)
 
-    def _unreachable(self, error: KafkaError, timeout_seconds: float, *, over: bool) -> None:
+    def _unreachable(self, timeout_seconds: float, *, over: bool) -> None:
         self._admin.poll(0)
         self._weather.check()
         if over:
             raise TransportError(
                 f"no broker answered at {self._bootstrap} within {timeout_seconds:g} s "
-                f"({self._weather.last or error.str()}). Check that Kafka runs there, the address given with "
+                f"({self._weather.last or 'no answer'}). Check that Kafka runs there, the address given with "
                 "--broker, firewalls, and, where the broker asks for them, TLS and sign-in with --kafka."
             )
 
@@ -208,10 +209,9 @@ class Admin:
 
 
 def new_topic(name: str, spec: table.TopicSpec, brokers: int) -> NewTopic:
-    """What to ask for on a cluster of so many brokers: three replicas and two in sync where there can be."""
+    """What to ask for on a cluster of so many brokers: three replicas where there can be."""
     replicas = min(3, brokers)
-    in_sync = {"min.insync.replicas": "2"} if replicas == 3 else {}
-    return NewTopic(name, spec.partitions, replicas, config=spec.settings | in_sync)
+    return NewTopic(name, spec.partitions, replicas, config=settings_for(spec, replicas))
 
 
 def has_leaders(topic: TopicDescription | None) -> bool:

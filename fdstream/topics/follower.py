@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from fdstream.errors import RemoteError, TransportError
 from fdstream.log import Lost, Record
-from fdstream.topics.handles import UNKNOWN, Weather, is_permanent, sentence
+from fdstream.topics.handles import Weather, is_permanent, sentence
 from fdstream.topics.reader import Place, Reader
 from fdstream.topics.settings import BURST_WAIT_MS, TAIL_WAIT_MS
 
@@ -64,6 +64,8 @@ class Follower:
             for message in reader.poll(0.0 if found else timeout_seconds):
                 self._take(reader, message, found)
             timeout_seconds = 0.0
+            if self._weather.misses_a_topic:
+                self._check_topics(reader)
         if found:
             self._weather.clear()
         return found
@@ -141,13 +143,19 @@ class Follower:
         self._hand_over(reader, place)
 
     def _on_error(self, place: Place, error: KafkaError, found: list[Record | Lost]) -> None:
-        gone = error.code() in UNKNOWN and place[0] in self._seen_topics
-        if gone or is_permanent(error):
+        if is_permanent(error):
             raise TransportError(sentence(error, f"read partition {place[1]} of topic {place[0]}"))
         if error.code() in _OUT_OF_RANGE:
             self._on_out_of_range(place, found)
         else:
             self._weather.notice(error)
+
+    def _check_topics(self, reader: Reader) -> None:
+        """A topic that does not exist yet is waited for; one that was there and is gone is not."""
+        self._weather.misses_a_topic = False
+        for topic in {topic for topic, _ in self._positions} & self._seen_topics:
+            if not reader.exists(topic):
+                raise TransportError(f"topic {topic} does not exist any more. Was the federation deleted?")
 
     def _on_out_of_range(self, place: Place, found: list[Record | Lost]) -> None:
         position = self._positions[place]

@@ -64,10 +64,14 @@ class Weather:
         self._troubled = False
         self._permanent: KafkaError | None = None
         self.last = ""
+        self.misses_a_topic = False  # librdkafka does not say which
 
     def notice(self, error: KafkaError) -> None:
         """librdkafka's error callback."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            return  # says no more than the error of each broker, which comes too
         self.last = error.str()
+        self.misses_a_topic |= error.code() in UNKNOWN
         if is_permanent(error):
             self._permanent = error
         elif not self._troubled:
@@ -94,7 +98,7 @@ class _Chatter:
 
 
 def _refuse(error: KafkaException) -> NoReturn:
-    raise UsageError(f"librdkafka refuses the Kafka settings: {error.args[0].str()}.") from None
+    raise UsageError(f"librdkafka refuses the Kafka settings: {error.args[0].str().strip()}.") from None
 
 
 def _make(kind: Callable[..., Any], settings: dict[str, str], weather: Weather) -> Any:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from fdstream.topics.handles import Weather, make_consumer
+from fdstream.errors import TransportError
+from fdstream.topics.handles import UNKNOWN, Weather, is_permanent, make_consumer, sentence
 
 Place = tuple[str, int]
 
@@ -52,14 +53,28 @@ class Reader:
     def discover(self, topic: str) -> None:
         """Ask for the topic's leaders now: left to itself librdkafka takes up to a second.
 
-        The question queues behind a fetch that lies at the broker.
+        The question queues behind a fetch that lies at the broker. Errors: TransportError where it is denied.
         """
-        if topic not in self._known_topics:
-            self._known_topics.add(topic)
-            try:
-                self._consumer.list_topics(topic, timeout=_METADATA_TIMEOUT_SECONDS)
-            except KafkaException as error:
-                self._weather.notice(error.args[0])
+        if topic in self._known_topics:
+            return
+        self._known_topics.add(topic)
+        error = self._topic_error(topic)
+        if error is not None and is_permanent(error):
+            raise TransportError(sentence(error, f"read topic {topic}"))
+
+    def exists(self, topic: str) -> bool:
+        """Whether the cluster has the topic, as far as it answers in time."""
+        error = self._topic_error(topic)
+        return error is None or error.code() not in UNKNOWN
+
+    def _topic_error(self, topic: str) -> KafkaError | None:
+        try:
+            found = self._consumer.list_topics(topic, timeout=_METADATA_TIMEOUT_SECONDS).topics[topic]
+        except KafkaException as error:
+            self._weather.notice(error.args[0])
+            return None
+        topic_error: KafkaError | None = found.error
+        return topic_error
 
     def poll(self, timeout_seconds: float) -> list[Message]:
         """What there is, after waiting for the first of it. Errors: TransportError."""
