@@ -66,6 +66,9 @@ class Log(Protocol):
     def end_offsets(self, topic: str) -> list[int]:
         """For each partition the offset that the next record will get; acknowledged records lie below it."""
 
+    def start_offsets(self, topic: str) -> list[int]:
+        """For each partition the lowest offset that can still be read."""
+
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """Let the broker drop the partition's records below `offset`. Asynchronous, may be refused (logged)."""
 
@@ -140,6 +143,9 @@ class MemoryLog:
 
     def end_offsets(self, topic: str) -> list[int]:
         return [len(records) for (name, _), records in self.broker.partitions.items() if name == topic]
+
+    def start_offsets(self, topic: str) -> list[int]:
+        return [start for (name, _), start in self.broker.starts.items() if name == topic]
 
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         place = (topic, partition)

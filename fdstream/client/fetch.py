@@ -6,7 +6,7 @@ from fdstream.client.assembly import Assembly
 from fdstream.errors import RemoteError
 from fdstream.flat import FlatModel
 from fdstream.layout import Layout
-from fdstream.ledger import Ledger
+from fdstream.ledger import Ledger, Phase
 from fdstream.log import Log, Lost
 from fdstream.messages import ModelChunk, RoundOpened, ShardModel
 from fdstream.serde.avro import decode
@@ -38,15 +38,31 @@ def fetch_model(log: Log, layout: Layout, topic: str, named: tuple[ShardModel, .
     return assembly.model
 
 
-def fetch_round(log: Log, ledger: Ledger, round_number: int) -> FlatModel:
-    """The model that round `round_number` starts or started from; the final one is that of the last round + 1."""
-    federation = ledger.federation
-    entry = ledger.history.get(round_number)
+def newest_version(ledger: Ledger) -> int:
+    """The version of the newest whole model: one more than the training rounds that have closed.
+
+    Raises `RemoteError` where the federation is not open yet.
+    """
+    if ledger.phase is Phase.ABSENT:
+        raise RemoteError("the federation has no model yet: no server has opened it")
+    closed = ledger.closed_record
+    return 1 + (min(closed.round, ledger.federation.settings.num_rounds) if closed is not None else 0)
+
+
+def fetch_version(log: Log, ledger: Ledger, version: int) -> FlatModel:
+    """The model that round `version` starts or started from, every shard checked.
+
+    Raises `RemoteError` where the log does not hold it.
+    """
+    entry = ledger.history.get(version)
     if entry is not None and isinstance(entry.message, RoundOpened):
         named = entry.message.model
-    elif round_number == ledger.next_round:
+    elif version == newest_version(ledger):
         named = ledger.current_model()
     else:
-        kept = ", ".join(map(str, sorted(ledger.history))) or "none"
-        raise RemoteError(f"the model of round {round_number} is not in the log; rounds kept: {kept}")
-    return fetch_model(log, ledger.layout, table.model(table.slot_of(round_number, federation.slots)), named)
+        kept = ", ".join(str(number - 1) for number in sorted({*ledger.history, newest_version(ledger)}))
+        raise RemoteError(
+            f"there is no model after {version - 1} rounds in the log; there may be after {kept}"
+        )
+    topic = table.model(table.slot_of(version, ledger.federation.slots))
+    return fetch_model(log, ledger.layout, topic, named)

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, fields
 
 from fdstream.app import App
-from fdstream.client.fetch import fetch_round
+from fdstream.client.fetch import fetch_version
 from fdstream.driver import Driver
 from fdstream.dtypes import Array
 from fdstream.errors import FederationFailedError, UsageError
@@ -115,7 +115,7 @@ class ServerRun:
 
     def final_weights(self) -> dict[str, Array]:
         """The global model at the end, by name."""
-        return fetch_round(self._log, self.core.ledger, self._final_round).tensors()
+        return fetch_version(self._log, self.core.ledger, self._final_round).tensors()
 
     # The loop
 

@@ -160,19 +160,23 @@ class KafkaLog:
     # Offsets
 
     def end_offsets(self, topic: str) -> list[int]:
-        """See `Log.end_offsets`. One request to each leader, all at once, on connections of its own.
+        """See `Log.end_offsets`. Waits through elections and outages, like `poll`."""
+        return self._offsets(topic, OffsetSpec.latest())  # type: ignore[no-untyped-call]
 
-        Waits through elections and outages, like `poll`.
-        """
+    def start_offsets(self, topic: str) -> list[int]:
+        """See `Log.start_offsets`. Waits like `end_offsets`."""
+        return self._offsets(topic, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+    def _offsets(self, topic: str, where: OffsetSpec) -> list[int]:
+        """One request to each leader, all at once, on connections of its own."""
         name = self._prefix + topic
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        asked = {TopicPartition(name, index): latest for index in range(self._partition_count(name))}
+        asked = {TopicPartition(name, index): where for index in range(self._partition_count(name))}
         while True:
             try:
                 futures = self._admin().list_offsets(asked, request_timeout=_REQUEST_TIMEOUT_SECONDS)
                 return [futures[place].result().offset for place in asked]
             except KafkaException as error:
-                self._endure(error.args[0], f"look up the end of topic {name}")
+                self._endure(error.args[0], f"look up offsets of topic {name}")
 
     def _endure(self, error: KafkaError, what: str) -> None:
         """Passing trouble: wait a moment. Errors: TransportError where waiting cannot help."""

@@ -1,0 +1,119 @@
+"""The state of a federation as anyone can read it from its topics. A pure core: entries in, effects out.
+
+It follows `control`, the current round's reports and `members`, and writes nothing. What a watcher must not do is
+matter: it is no member and holds nothing up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fdstream.events import Effects, Entry, Event, Follow
+from fdstream.ledger import Ledger, Phase, lost_history
+from fdstream.log import Lost
+from fdstream.messages import Heartbeat, Metrics, Report
+from fdstream.server.book import ReportBook
+from fdstream.topics import table
+
+MEMBER_SECONDS = 30.0  # a member that said nothing for so long counts as gone
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What there is to see. Accuracies and losses are those of the last round that closed."""
+
+    phase: str
+    round: int  # 0 before the first
+    num_rounds: int
+    min_clients: int
+    reported: tuple[str, ...]  # clients, in this round, in the order of their reports
+    failed: Mapping[str, str]  # client -> why, in this round
+    members: Mapping[str, str]  # name -> role and state, of those heard lately
+    train_metrics: Metrics
+    evaluate_metrics: Metrics
+    global_metrics: Metrics
+    model_sha256: str
+    finished: str  # why, once it has
+
+
+class Watcher:
+    """Folds what it reads into a `Status`."""
+
+    def __init__(self, *, members_start: int) -> None:
+        self.ledger = Ledger()
+        self._book: ReportBook | None = None
+        self._members: dict[str, tuple[float, Heartbeat]] = {}
+        self._latest_seconds = 0.0
+        self.positions = {
+            table.CONTROL: 0,
+            table.MEMBERS: members_start,
+        }  # what to read next; one partition each
+
+    def begin(self) -> Effects:
+        return [Follow(topic, 0, offset) for topic, offset in self.positions.items()]
+
+    def step(self, event: Event) -> Effects:
+        """Take one event in; what to read next."""
+        match event:
+            case Lost() if event.topic == table.CONTROL:
+                raise lost_history(event)
+            case Lost() if event.offset < self.positions[event.topic]:
+                # What was lost belongs to an earlier round of the slot.
+                return [Follow(event.topic, event.partition, self.positions[event.topic])]
+            case Entry():
+                return self._on_entry(event)
+        return []
+
+    def _on_entry(self, entry: Entry) -> Effects:
+        record = entry.record
+        self.positions[record.topic] = record.offset + 1
+        self._latest_seconds = max(self._latest_seconds, record.timestamp_seconds)
+        match entry.message:
+            case Heartbeat() as heartbeat:
+                self._members[heartbeat.member] = (entry.record.timestamp_seconds, heartbeat)
+            case Report() if self._book is not None and record.topic == table.reports(self.ledger.slot):
+                self._book.add(entry)
+            case _ if entry.record.topic == table.CONTROL:
+                return self._on_history(entry)
+        return []
+
+    def _on_history(self, entry: Entry) -> Effects:
+        number = self.ledger.round
+        self.ledger.fold(entry)
+        if self.ledger.round == number:
+            return []
+        opened, round_entry = self.ledger.round_opened, self.ledger.round_entry
+        assert round_entry is not None
+        self._book = ReportBook(opened, round_entry.record.offset, self.ledger.layout)
+        topic = table.reports(self.ledger.slot)
+        self.positions[topic] = opened.reports_start
+        return [Follow(topic, 0, opened.reports_start)]
+
+    def status(self) -> Status:
+        """The state after what was read so far."""
+        ledger, closed = self.ledger, self.ledger.closed_record
+        settings = ledger.federation.settings if ledger.phase is not Phase.ABSENT else None
+        newest = ledger.evaluated[max(ledger.evaluated)].metrics if ledger.evaluated else {}
+        return Status(
+            phase=ledger.phase.name.lower(),
+            round=ledger.round,
+            num_rounds=settings.num_rounds if settings else 0,
+            min_clients=settings.min_clients if settings else 0,
+            reported=tuple(report.client for report in self._book.reports.values()) if self._book else (),
+            failed={r.client: r.failure or "" for r in self._book.failures.values()} if self._book else {},
+            members=self._alive(),
+            train_metrics=closed.train_metrics if closed else {},
+            evaluate_metrics=closed.evaluate_metrics if closed else {},
+            global_metrics=newest,
+            model_sha256=closed.model_sha256.hex() if closed else "",
+            finished=ledger.finished.reason if ledger.finished else "",
+        )
+
+    def _alive(self) -> dict[str, str]:
+        """Members heard within `MEMBER_SECONDS` of the newest record, by name."""
+        return {
+            name: f"{heartbeat.role} {heartbeat.state}"
+            for name, (seconds, heartbeat) in sorted(self._members.items())
+            if self._latest_seconds - seconds <= MEMBER_SECONDS and heartbeat.state != "gone"
+        }

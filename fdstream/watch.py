@@ -1,0 +1,69 @@
+"""Reads a federation's topics to their end for commands that look: status and export."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from fdstream.driver import Driver
+from fdstream.errors import UsageError
+from fdstream.events import Tell
+from fdstream.ledger import Phase
+from fdstream.log import Log
+from fdstream.status import Watcher
+from fdstream.topics import table
+from fdstream.topics.admin import Admin
+from fdstream.topics.kafka_log import KafkaLog
+
+POLL_SECONDS = 0.2
+REACHABLE_SECONDS = 30.0
+
+
+class Watch:
+    """A watcher on a log, read up to what was there when it was asked."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.watcher = Watcher(members_start=log.start_offsets(table.MEMBERS)[0])
+        self._heard: list[Tell] = []
+        self._driver = Driver(self.watcher, log, tell=self._heard.append, monotonic=time.monotonic)
+        self._driver.begin()
+
+    def catch_up(self) -> None:
+        """Read everything that stands in the topics now."""
+        self._read_to(table.CONTROL)
+        self._read_to(table.MEMBERS)
+        if self.watcher.ledger.round:
+            self._read_to(table.reports(self.watcher.ledger.slot))
+
+    def _read_to(self, topic: str) -> None:
+        end = self.log.end_offsets(topic)[0]
+        while self.watcher.positions[topic] < end:
+            self._driver.turn(POLL_SECONDS)
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Read what comes within the time."""
+        self._driver.turn(timeout_seconds)
+
+    @property
+    def finished(self) -> bool:
+        return self.watcher.ledger.phase is Phase.FINISHED
+
+
+@contextmanager
+def watch(broker: str, federation: str, kafka: Mapping[str, str]) -> Iterator[Watch]:
+    """A caught-up watch. Raises `UsageError` where there is no such federation, `TransportError`."""
+    with Admin(broker, settings=kafka) as admin:
+        admin.wait_until_reachable(REACHABLE_SECONDS)
+        known = admin.federations()
+        if federation not in known:
+            names = ", ".join(known) or "none"
+            raise UsageError(f"there is no federation {federation!r} on {broker}; federations there: {names}")
+    log = KafkaLog(broker, federation, client_id="fdstream-watch", settings=kafka)
+    try:
+        found = Watch(log)
+        found.catch_up()
+        yield found
+    finally:
+        log.close()
