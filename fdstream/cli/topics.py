@@ -1,0 +1,89 @@
+"""`fdstream topics`: a federation's topics, and what an administrator has to grant or create."""
+
+from __future__ import annotations
+
+import click
+
+from fdstream.cli import options
+from fdstream.cli.base import Command, print_result
+
+replicas = click.option(
+    "--replicas", type=click.IntRange(1, 100), metavar="N", default=3, help="Copies of each partition."
+)
+
+
+@click.group("topics")
+def command() -> None:
+    """Create, list or delete a federation's topics; print what to grant."""
+
+
+@command.command("create", cls=Command)
+@options.broker
+@options.federation
+@options.shards
+@options.kafka
+def create(broker: str, federation: str, shards: int, kafka: dict[str, str]) -> None:
+    """Create the topics that do not exist. A server does this too, if it may."""
+    from fdstream.topics.admin import Admin
+
+    with Admin(broker, settings=kafka) as admin:
+        standing = admin.create_topics(federation, shards)
+        for finding in admin.startup_checks(federation, standing):
+            click.echo(f"warning: {finding}", err=True)
+    click.echo(f"federation {federation!r} has its topics on {broker}, with {standing} shards")
+
+
+@command.command("list", cls=Command)
+@options.broker
+@options.kafka
+@options.as_json
+def list_federations(broker: str, kafka: dict[str, str], as_json: bool) -> None:
+    """List the federations that have topics on the broker."""
+    from fdstream.topics.admin import Admin
+
+    with Admin(broker, settings=kafka) as admin:
+        found = admin.federations()
+    if as_json:
+        print_result({"federations": found})
+    elif found:
+        click.echo("\n".join(found))
+    else:
+        click.echo(f"no federations on {broker}", err=True)
+
+
+@command.command("delete", cls=Command)
+@options.broker
+@options.federation
+@options.kafka
+@click.option("--yes/--no-yes", help="Do not ask.")
+def delete(broker: str, federation: str, kafka: dict[str, str], yes: bool) -> None:
+    """Delete a federation with its history and models."""
+    from fdstream.topics.admin import Admin
+
+    if not yes:
+        click.confirm(f"Delete every topic of federation {federation!r} on {broker}?", abort=True)
+    with Admin(broker, settings=kafka) as admin:
+        gone = admin.delete_topics(federation)
+    click.echo(f"deleted {len(gone)} topics of federation {federation!r}")
+
+
+@command.command("acls", cls=Command)
+@options.federation
+@click.option("--server", default="User:server", metavar="PRINCIPAL", help="Whom the servers sign in as.")
+@click.option("--client", default="User:client", metavar="PRINCIPAL", help="Whom the clients sign in as.")
+def acls(federation: str, server: str, client: str) -> None:
+    """Print the access rules to grant."""
+    from fdstream.topics import access
+
+    click.echo(access.acls(federation, server=server, client=client))
+
+
+@command.command("settings", cls=Command)
+@options.federation
+@options.shards
+@replicas
+def settings(federation: str, shards: int, replicas: int) -> None:
+    """Print the commands that create the topics by hand."""
+    from fdstream.topics import access
+
+    click.echo(access.creation(federation, shards, replicas=replicas))
