@@ -19,7 +19,7 @@ import importlib.util
 import os
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -80,6 +80,8 @@ class _Trainer:
         self._epochs = epochs
         self._batch_size = batch_size
         self._seed = seed
+        self._weights_start: list[Array] = []
+        self._optimizer_start: list[Array] = []
 
     @cached_property
     def _model(self) -> Any:
@@ -90,27 +92,32 @@ class _Trainer:
         if not model.built:
             raise UsageError("model_fn must return a built Keras model: give it a keras.Input with its shape")
         model.optimizer.build(model.trainable_variables)
+        self._weights_start = _arrays(model.weights)
+        self._optimizer_start = _arrays(model.optimizer.variables)
         return model
 
-    @cached_property
-    def _optimizer_start(self) -> list[Array]:
-        return [variable.numpy() for variable in self._model.optimizer.variables]
-
     def initial_weights(self) -> dict[str, Array]:
-        """The weights by the path of their layer, as `model_fn` made them."""
+        """The weights by the path of their layer, as `model_fn` made them, whatever was trained since."""
         paths = [variable.path for variable in self._model.weights]
         if len(set(paths)) < len(paths):
             paths = [f"{path}:{index}" for index, path in enumerate(paths)]
-        return dict(zip(paths, self._model.get_weights(), strict=True))
+        return dict(zip(paths, self._weights_start, strict=True))
 
     def train(
         self, weights: Mapping[str, Array], data: Data, config: Config
     ) -> tuple[dict[str, Array], int, Metrics]:
         self._receive(weights)
-        self._start_afresh(config)
-        history = self._model.fit(*data, batch_size=self._batch_size, epochs=self._epochs, verbose=0)
+        seed = _seed(config)
+        self._start_afresh(seed)
+        history = self._model.fit(
+            *data,
+            batch_size=self._batch_size,
+            epochs=self._epochs,
+            verbose=0,
+            callbacks=[_shuffling(seed)],
+        )
         # By position: the number in an automatic name such as dense_3 counts what its process built before.
-        trained = dict(zip(weights, self._model.get_weights(), strict=True))
+        trained = dict(zip(weights, _arrays(self._model.weights), strict=True))
         return trained, _count(data), {name: values[-1] for name, values in history.history.items()}
 
     def evaluate(self, weights: Mapping[str, Array], data: Data) -> tuple[int, Metrics]:
@@ -121,16 +128,31 @@ class _Trainer:
     def _receive(self, weights: Mapping[str, Array]) -> None:
         self._model.set_weights(list(weights.values()))
 
-    def _start_afresh(self, config: Config) -> None:
+    def _start_afresh(self, seed: int) -> None:
+        """Set optimizer state and the random states of layers such as dropout as if nothing had run before."""
         for variable, value in zip(self._model.optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(value)
-        who = config.get("data_index", config.get("client_id"))
-        seed = zlib.crc32(f"{config.get('round')} {who}".encode()) >> 1
-        _import_keras().utils.set_random_seed(seed)  # the order of the examples
         weights = {id(variable) for variable in self._model.weights}
         generators = [variable for variable in self._model.variables if id(variable) not in weights]
-        for index, state in enumerate(generators):  # dropout and the like
+        for index, state in enumerate(generators):
             state.assign([seed, index])
+
+
+def _seed(config: Config) -> int:
+    who = config.get("data_index", config.get("client_id"))
+    return zlib.crc32(f"{config.get('round')} {who}".encode()) >> 1
+
+
+def _shuffling(seed: int) -> Any:
+    """A callback that fixes the order of examples; in each epoch, since a first fit draws before its epochs."""
+    keras = _import_keras()
+    return keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, _logs: keras.utils.set_random_seed(seed + epoch)
+    )
+
+
+def _arrays(variables: Iterable[Any]) -> list[Array]:
+    return [_import_keras().ops.convert_to_numpy(variable.value) for variable in variables]
 
 
 def _count(data: Data) -> int:

@@ -109,7 +109,7 @@ def _list_names(count: int) -> list[str]:
 
 
 def _read_only(array: Array) -> Array:
-    view = array.view()
+    view = np.asarray(array).view()
     view.flags.writeable = False
     return view
 

@@ -86,14 +86,14 @@ def test_a_list_app_is_given_a_list() -> None:
 
 def test_an_exception_names_the_function_and_the_users_line() -> None:
     def train(weights: Any, _config: Any) -> Any:
-        return np.concatenate([weights["w"], 3])  # numpy raises, this line is to blame
+        return np.linalg.inv(np.outer(weights["w"], weights["w"]) * 0)  # numpy raises, this line is to blame
 
     line = train.__code__.co_firstlineno + 1
     with pytest.raises(
-        UserFunctionError, match=rf"train raised ValueError: .*test_app\.py:{line}\)"
+        UserFunctionError, match=rf"train raised LinAlgError: .*test_app\.py:{line}\)"
     ) as caught:
         training(train).run_train(NAMED, {})
-    assert isinstance(caught.value.__cause__, ValueError)
+    assert isinstance(caught.value.__cause__, np.linalg.LinAlgError)
 
 
 def test_changing_the_received_weights_says_to_copy() -> None:

@@ -58,6 +58,13 @@ def test_the_user_gets_back_the_container_dtypes_and_shapes_given(arrays: list[A
         assert np.shares_memory(got, given_array) or not got.size
 
 
+def test_a_numpy_scalar_reaches_the_user_as_an_array() -> None:
+    user = to_user({"w": np.float32(3)})  # type: ignore[dict-item]  # what arithmetic on 0-d arrays leaves
+    assert isinstance(user, dict)
+    assert isinstance(user["w"], np.ndarray)
+    assert not user["w"].flags.writeable
+
+
 @pytest.mark.parametrize("count", [0, 1, 10, 11, 100, 10_000])
 def test_list_names_sort_in_the_order_of_the_list(count: int) -> None:
     named = to_named([np.array(index) for index in range(count)])

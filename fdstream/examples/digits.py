@@ -83,9 +83,9 @@ def split(partitions: int) -> list[Array]:
 def client_data(config: Config) -> tuple[Array, Array]:
     """The images and digits of the client whose settings are `config`."""
     partitions = int(config.get("partitions", PARTITIONS))
+    parts = split(partitions)
     by_id = zlib.crc32(str(config.get("client_id")).encode()) % partitions
     index = int(config.get("data_index", by_id))
-    parts = split(partitions)
     if not 0 <= index < partitions:
         raise UsageError(
             f"data_index is {index}, of {partitions} partitions: give --set partitions={index + 1}"
