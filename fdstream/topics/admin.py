@@ -25,7 +25,7 @@ from fdstream.topics import table
 from fdstream.topics.access import settings_for
 from fdstream.topics.checks import NOT_ALLOWED, findings
 from fdstream.topics.handles import DENIED, Weather, make_admin, sentence
-from fdstream.topics.metadata import REQUEST_TIMEOUT_SECONDS, describe_topics, partition_counts
+from fdstream.topics.metadata import REQUEST_TIMEOUT_SECONDS, describe_topics
 from fdstream.topics.settings import admin_settings
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -110,13 +110,14 @@ class Admin:
 
     def _shards(self, federation: str, topic: str) -> int | None:
         name = table.full_name(federation, topic)
-        return partition_counts(self._admin, [name])[name]
+        found = self._described([name])[name]
+        return None if found is None else len(found.partitions)
 
     def _missing(self, federation: str, shards: int, slots: int) -> list[NewTopic]:
         specs = {table.full_name(federation, spec.name): spec for spec in table.topic_specs(shards, slots)}
-        counts = partition_counts(self._admin, list(specs))
+        existing = self._described(list(specs))
         brokers = self.wait_until_reachable(REQUEST_TIMEOUT_SECONDS)
-        return [new_topic(name, spec, brokers) for name, spec in specs.items() if counts[name] is None]
+        return [new_topic(name, spec, brokers) for name, spec in specs.items() if existing[name] is None]
 
     def _create(self, topics: list[NewTopic]) -> None:
         futures = self._admin.create_topics(topics, request_timeout=REQUEST_TIMEOUT_SECONDS)
@@ -128,15 +129,18 @@ class Admin:
     def _wait_until_ready(self, names: Sequence[str]) -> None:
         """Until every partition of every topic has a leader."""
         deadline = time.monotonic() + _TOPIC_READY_SECONDS
-        while unready := [name for name, topic in self._described(names) if not has_leaders(topic)]:
+        while unready := [name for name, topic in self._described(names).items() if not has_leaders(topic)]:
             if time.monotonic() > deadline:
                 raise TransportError(
                     f"topic {unready[0]} has partitions without a leader. Check that all brokers run."
                 )
             time.sleep(_PAUSE_SECONDS)
 
-    def _described(self, names: Sequence[str]) -> Iterable[tuple[str, TopicDescription | None]]:
-        return describe_topics(self._admin, names).items()
+    def _described(self, names: Sequence[str]) -> dict[str, TopicDescription | None]:
+        try:
+            return describe_topics(self._admin, names)
+        except KafkaException as error:
+            raise TransportError(sentence(error.args[0], f"look up the topics {', '.join(names)}")) from None
 
     def wait_for_topics(self, federation: str, role: str, on_waiting: Callable[[str], None]) -> int:
         """Return the number of shards once the federation's topics exist; never creates them.
@@ -181,7 +185,7 @@ class Admin:
     def startup_checks(self, federation: str, shards: int, slots: int = table.SLOTS) -> list[str]:
         """Sentences on what in the topics' settings threatens the guarantees, and what to change."""
         specs = {table.full_name(federation, spec.name): spec for spec in table.topic_specs(shards, slots)}
-        topics = describe_topics(self._admin, list(specs))
+        topics = self._described(list(specs))
         settings = self._topic_settings(list(specs))
         if settings is None:
             return [NOT_ALLOWED]

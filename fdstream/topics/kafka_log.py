@@ -25,14 +25,14 @@ from fdstream.topics.handles import (
     make_producer,
     sentence,
 )
-from fdstream.topics.metadata import partition_counts
+from fdstream.topics.metadata import REQUEST_TIMEOUT_SECONDS, partition_counts
 from fdstream.topics.reader import Reader
 from fdstream.topics.settings import admin_settings, producer_settings, reader_settings
 
 _SLICE_SECONDS = 0.001
 _LONGEST_WAIT_SECONDS = 1.0
 _BACK_PRESSURE_SECONDS = 0.05
-_REQUEST_TIMEOUT_SECONDS = 30.0
+_RETRY_SECONDS = 0.5
 
 
 class KafkaLog:
@@ -170,20 +170,27 @@ class KafkaLog:
     def _offsets(self, topic: str, where: OffsetSpec) -> list[int]:
         """One request to each leader, all at once, on connections of its own."""
         name = self._prefix + topic
-        asked = {TopicPartition(name, index): where for index in range(self._partition_count(name))}
         while True:
             try:
-                futures = self._admin().list_offsets(asked, request_timeout=_REQUEST_TIMEOUT_SECONDS)
-                return [futures[place].result().offset for place in asked]
+                places = [TopicPartition(name, index) for index in range(self._partition_count(name))]
+                asked = dict.fromkeys(places, where)
+                futures = self._admin().list_offsets(asked, request_timeout=REQUEST_TIMEOUT_SECONDS)
+                offsets = [futures[place].result().offset for place in places]
             except KafkaException as error:
                 self._endure(error.args[0], f"look up offsets of topic {name}")
+            else:
+                self._weather.clear()
+                return offsets
 
     def _endure(self, error: KafkaError, what: str) -> None:
-        """Passing trouble: wait a moment. Errors: TransportError where waiting cannot help."""
+        """Passing trouble: wait a moment. Errors: TransportError where waiting cannot help.
+
+        Not shorter: a handle that asks for the leaders of a new topic too often never hears of them.
+        """
         if is_permanent(error) or error.code() in UNKNOWN:
             raise TransportError(sentence(error, what)) from None
         self._weather.notice(error)
-        self._admin().poll(_BACK_PRESSURE_SECONDS)
+        self._admin().poll(_RETRY_SECONDS)
         self._check()
 
     def _partition_count(self, name: str) -> int:

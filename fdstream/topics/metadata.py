@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, TopicDescription  # type: ignore[attr-defined]
 
-from fdstream.errors import TransportError
-from fdstream.topics.handles import UNKNOWN, sentence
+from fdstream.topics.handles import UNKNOWN
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 
@@ -17,10 +16,8 @@ def describe_topics(admin: AdminClient, names: Sequence[str]) -> dict[str, Topic
     """Each topic's description, None where there is no such topic.
 
     Unlike metadata requests of other kinds this one never creates a topic, whatever the broker's settings.
-    Errors: TransportError.
+    Errors: KafkaException.
     """
-    if not names:
-        return {}
     futures = admin.describe_topics(TopicCollection(list(names)), request_timeout=REQUEST_TIMEOUT_SECONDS)
     found: dict[str, TopicDescription | None] = {}
     for name, future in futures.items():
@@ -28,12 +25,12 @@ def describe_topics(admin: AdminClient, names: Sequence[str]) -> dict[str, Topic
             found[name] = future.result()
         except KafkaException as error:
             if error.args[0].code() not in UNKNOWN:
-                raise TransportError(sentence(error.args[0], f"look up topic {name}")) from None
+                raise
             found[name] = None
     return found
 
 
 def partition_counts(admin: AdminClient, names: Sequence[str]) -> dict[str, int | None]:
-    """How many partitions each topic has, None where there is no such topic. Errors: TransportError."""
+    """How many partitions each topic has, None where there is no such topic. Errors: KafkaException."""
     described = describe_topics(admin, names)
     return {name: None if topic is None else len(topic.partitions) for name, topic in described.items()}

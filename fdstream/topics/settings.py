@@ -23,7 +23,7 @@ _SHARED = {
 _PRODUCER = {
     "compression.type": "none",
     "linger.ms": "0",
-    "queue.buffering.max.kbytes": str(32 * 1024),
+    "queue.buffering.max.kbytes": str(16 * 1024),
     # A record waits out any outage in the bounded queue, as a reader does; what gives up is the caller.
     "message.timeout.ms": "0",
 }
@@ -32,10 +32,10 @@ _PRODUCER_FIXED = {"acks": "all", "enable.idempotence": "true"}
 _READER = {
     "fetch.queue.backoff.ms": "2",
     "fetch.error.backoff.ms": "50",
-    "queued.max.messages.kbytes": str(32 * 1024),
-    "queued.min.messages": "100000",
-    "fetch.max.bytes": str(16 * 1024 * 1024),
-    "max.partition.fetch.bytes": str(4 * 1024 * 1024),
+    # Larger buffers read no faster, and a process may hold hundreds of readers.
+    "queued.max.messages.kbytes": str(8 * 1024),
+    "fetch.max.bytes": str(8 * 1024 * 1024),
+    "max.partition.fetch.bytes": str(2 * 1024 * 1024),
 }
 _READER_FIXED = {
     "auto.offset.reset": "error",
