@@ -29,6 +29,7 @@ from fdstream.events import (
 )
 from fdstream.log import Log, Lost, Record
 from fdstream.serde.avro import decode, encode
+from fdstream.topics import table
 
 
 class Core(Protocol):
@@ -118,7 +119,7 @@ class Driver:
         if isinstance(item, Lost):
             return item
         self._clock.seen(item.timestamp_seconds)
-        return Entry(item, decode(item.value))
+        return Entry(item, decode(item.value, table.records(item.topic)))
 
     def _perform(self, effect: Effect) -> None:
         match effect:

@@ -236,7 +236,7 @@ class Ledger:
         return None
 
     def _round_key(self, message: RoundExtended | RoundClosing | RoundClosed) -> Key | None:
-        if message.round != self.round:
+        if message.round != self.round or ("closed", self.round) in self._facts:
             return None
         match message:
             case RoundExtended():

@@ -30,6 +30,7 @@ MAX_CLIENTS = 100_000
 MAX_NUM_EXAMPLES = 1 << 24
 MAX_NAME_LENGTH = 256
 MAX_METRICS = 64
+MAX_CONFIG = 256
 MAX_METRIC = 1e100
 MAX_TEXT_LENGTH = 2000
 MAX_OFFSET = (1 << 62) - 1
@@ -133,6 +134,11 @@ class FederationOpened:
         _within("slots", self.slots, 1, 64)
         if len(self.model) != self.shards:
             raise ValueError(f"model names {len(self.model)} shards, expected {self.shards}")
+        if len(self.config) > MAX_CONFIG:
+            raise ValueError(f"config has {len(self.config)} entries, more than {MAX_CONFIG}")
+        for key, value in self.config.items():
+            _identifier("a name in config", key)
+            _text("a value in config", value if isinstance(value, str) else "")
 
 
 @dataclass(frozen=True, slots=True)

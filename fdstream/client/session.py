@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from fdstream.aggregation.fixed_point import MAX_WEIGHTED_VALUE, admissible
 from fdstream.client.receiver import Receiver
 from fdstream.digests import chunk_digest, shard_digest
 from fdstream.dtypes import Array, payload
@@ -47,6 +48,21 @@ def is_sampled(sampling_nonce: bytes, client: str, fraction: float) -> bool:
 
 
 @dataclass(slots=True)
+class _Pending:
+    """An update on its way, and the report that will follow it."""
+
+    report: Report
+    digests: list[list[bytes]]  # of the chunks drawn so far, by shard
+    failure: str | None = None
+
+    def finished(self) -> Report:
+        """The report, complete now that the chunks are acknowledged."""
+        if self.failure is not None:
+            return replace(self.report, failure=self.failure)
+        return replace(self.report, digests=tuple(map(shard_digest, self.digests)))
+
+
+@dataclass(slots=True)
 class _Part:
     """One client in one round."""
 
@@ -67,9 +83,7 @@ class Session:
         self._new_id = new_id
         self._parts: dict[str, _Part] = {}
         self._round = 0
-        self._pending: dict[
-            bytes, tuple[Report, list[list[bytes]]]
-        ] = {}  # attempt -> report, digests by shard
+        self._pending: dict[bytes, _Pending] = {}  # by attempt
 
     @property
     def finished(self) -> bool:
@@ -100,14 +114,13 @@ class Session:
         """Write what a client did: its update's chunks first, its report once they are acknowledged."""
         part = self._parts[client]
         part.tries += 1
-        part.uploading, part.failed = True, outcome.failure is not None
+        part.uploading = True
         attempt = self._new_id()
         report = self._report(client, attempt, outcome)
         if outcome.weights is None or outcome.failure is not None:
             return [self._upload_report(report)]
-        digests: list[list[bytes]] = [[] for _ in range(self.ledger.federation.shards)]
-        self._pending[attempt] = (report, digests)
-        chunks = self._update(attempt, outcome.weights, outcome.num_examples, digests)
+        self._pending[attempt] = _Pending(report, [[] for _ in range(self.ledger.federation.shards)])
+        chunks = self._update(self._pending[attempt], outcome.weights)
         return [Upload(("update", attempt), table.updates(self.ledger.slot), chunks)]
 
     def release(self) -> Effects:
@@ -143,8 +156,7 @@ class Session:
             return self._follow_round()
         if what not in self._pending:
             return []
-        report, digests = self._pending.pop(what)
-        return [self._upload_report(replace(report, digests=tuple(map(shard_digest, digests))))]
+        return [self._upload_report(self._pending.pop(what).finished())]
 
     # One client
 
@@ -184,16 +196,23 @@ class Session:
         )
 
     def _upload_report(self, report: Report) -> Upload:
+        self._parts[report.client].failed = report.failure is not None
         topic = table.reports(table.slot_of(report.round, self.ledger.federation.slots))
         return Upload(("report", report.client), topic, [(0, report)])
 
-    def _update(
-        self, attempt: bytes, weights: Mapping[str, Array], num_examples: int, digests: list[list[bytes]]
-    ) -> Iterator[tuple[int, Message]]:
-        ledger, assembly = self.ledger, self.receiver.assembly
+    def _update(self, pending: _Pending, weights: Mapping[str, Array]) -> Iterator[tuple[int, Message]]:
+        """The chunks of the update, until one cannot be summed: then the report will say so."""
+        assembly, report = self.receiver.assembly, pending.report
         assert assembly is not None
-        nonce, round_number = ledger.federation.nonce, ledger.round
-        for spec, values in update_chunks(ledger.layout, assembly.model, weights):
+        for spec, values in update_chunks(self.ledger.layout, assembly.model, weights):
+            if not admissible(values, report.num_examples):
+                pending.failure = f"the update is infinite or beyond {MAX_WEIGHTED_VALUE:g} times one example"
+                return
             data = payload(values)
-            digests[spec.shard].append(chunk_digest(data))
-            yield spec.shard, UpdateChunk(nonce, attempt, round_number, spec.index, num_examples, data)
+            pending.digests[spec.shard].append(chunk_digest(data))
+            yield (
+                spec.shard,
+                UpdateChunk(
+                    report.nonce, report.attempt, report.round, spec.index, report.num_examples, data
+                ),
+            )

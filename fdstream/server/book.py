@@ -11,7 +11,7 @@ from math import fsum
 
 from fdstream.events import Entry
 from fdstream.layout import Layout
-from fdstream.messages import Report, RoundOpened
+from fdstream.messages import MAX_METRIC, MAX_METRICS, Report, RoundOpened
 
 MAX_REPORTS_OF_A_CLIENT = 3  # one, and two more after exclusions
 
@@ -106,7 +106,8 @@ class ReportBook:
 def weighted_means(rows: Iterator[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
     """Mean of each metric over the rows that carry it, weighted by the row's number of examples.
 
-    Sums by `math.fsum`, which rounds once, so the order of the rows cannot show.
+    Sums by `math.fsum`, which rounds once, so the order of the rows cannot show. Where clients name more metrics
+    between them than a record takes, the first in the order of their names stay.
     """
     products: dict[str, list[float]] = {}
     weights: dict[str, int] = {}
@@ -114,4 +115,7 @@ def weighted_means(rows: Iterator[tuple[int, Mapping[str, float]]]) -> dict[str,
         for name, value in metrics.items():
             products.setdefault(name, []).append(value * num_examples)
             weights[name] = weights.get(name, 0) + num_examples
-    return {name: fsum(products[name]) / weights[name] for name in sorted(products) if weights[name] > 0}
+    named = [name for name in sorted(products) if weights[name] > 0][:MAX_METRICS]
+    means = {name: fsum(products[name]) / weights[name] for name in named}
+    # A mean of the largest metrics may be rounded past them.
+    return {name: max(-MAX_METRIC, min(MAX_METRIC, mean)) for name, mean in means.items()}

@@ -32,6 +32,8 @@ from fdstream.server.book import ReportBook
 from fdstream.server.parts import PartsReader, Place, ShardParts
 from fdstream.topics import table
 
+MAX_REASONS = 1000
+
 
 @dataclass(slots=True)
 class _Update:
@@ -221,7 +223,11 @@ class ShardOwner:
             return []
         if not self._once("verdict"):
             return []
-        excluded = tuple(self._exclusions(closing.accepted, book))
+        excluded = tuple(
+            # Reasons are for people; a verdict on very many reports has room for the first only.
+            exclusion if place < MAX_REASONS else Exclusion(exclusion.report, "")
+            for place, exclusion in enumerate(self._exclusions(closing.accepted, book))
+        )
         verdict = ShardVerdict(self.nonce, self.round, closing.ordinal, self.shard, excluded)
         return [self._write(verdict)]
 

@@ -7,6 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fdstream.messages import (
+    FederationFinished,
+    FederationOpened,
+    GlobalEvaluated,
+    Heartbeat,
+    ModelChunk,
+    Rejected,
+    Report,
+    RoundClosed,
+    RoundClosing,
+    RoundExtended,
+    RoundOpened,
+    ShardResult,
+    ShardVerdict,
+    UpdateChunk,
+)
+
 PREFIX = "fdstream"
 CONTROL = "control"
 MEMBERS = "members"
@@ -36,6 +53,33 @@ def updates(slot: int) -> str:
 def reports(slot: int) -> str:
     """The topic that carries the clients' reports."""
     return f"round-{slot}.reports"
+
+
+_RECORDS: dict[str, frozenset[type]] = {
+    CONTROL: frozenset(
+        {
+            FederationOpened,
+            RoundOpened,
+            RoundExtended,
+            RoundClosing,
+            RoundClosed,
+            GlobalEvaluated,
+            FederationFinished,
+        }
+    ),
+    MEMBERS: frozenset({Heartbeat}),
+    SHARDS: frozenset({ShardVerdict, ShardResult}),
+    REJECTED: frozenset({Rejected}),
+    "model": frozenset({ModelChunk}),
+    "state": frozenset({ModelChunk}),
+    "updates": frozenset({UpdateChunk}),
+    "reports": frozenset({Report}),
+}
+
+
+def records(topic: str) -> frozenset[type]:
+    """The record classes that a topic carries; others in it are refused unread."""
+    return _RECORDS[topic.rpartition(".")[2]]
 
 
 def slot_of(round_number: int, slots: int) -> int:
