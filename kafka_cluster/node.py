@@ -50,6 +50,11 @@ class Node:
         """Ended by itself."""
         return self._process is not None and self._process.poll() is not None
 
+    @property
+    def has_closed_its_data(self) -> bool:
+        """Kafka writes this file when all partitions are flushed and closed, and deletes it when it starts."""
+        return (self.folder.path / self.address.log_dir / ".kafka_cleanshutdown").exists()
+
     def prepare(self) -> bool:
         """Write the settings; where the node has no data yet, start formatting it and return True."""
         root = self.folder.path
@@ -89,8 +94,9 @@ class Node:
         if (process := self._process) is None:
             return 0
         status = process.wait()
-        if status < 0:
-            _kill_group(process)  # the reaper was killed: what it ran goes with it
+        if status < 0:  # somebody killed the reaper: what it ran goes with it
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         _close_stdin(process)
         self._process = None
         return status
@@ -98,7 +104,7 @@ class Node:
     def kill(self) -> None:
         """SIGKILL, as a power cut would."""
         if self._process is not None:
-            _kill_group(self._process)
+            self._process.send_signal(signal.SIGUSR1)  # see the reaper
             self.wait()
 
     def failure(self, what: str) -> str:
@@ -135,11 +141,6 @@ class Node:
 def _close_stdin(process: subprocess.Popen[bytes]) -> None:
     if process.stdin is not None:
         process.stdin.close()
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _telling_line(log_file: Path, start: int) -> str:

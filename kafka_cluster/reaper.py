@@ -2,7 +2,8 @@
 
 The parent keeps the write end of the pipe that is this script's stdin. It closes when the parent stops the
 node, exits, or is killed with SIGKILL: then the command gets SIGTERM and, after a grace period, SIGKILL.
-The reaper leads a session of its own: Ctrl-C in a terminal reaches only the parent, and one killpg ends both.
+SIGTERM asks the reaper for the same, SIGUSR1 for SIGKILL at once. It ends after the command, with its status.
+It leads a session of its own, so Ctrl-C in a terminal reaches the parent only.
 
     python reaper.py GRACE_SECONDS COMMAND [ARGUMENT ...]
 """
@@ -31,6 +32,7 @@ def main() -> int:
     )
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: child.terminate())
+    signal.signal(signal.SIGUSR1, lambda *_: child.kill())
     threading.Thread(target=_stop_after, args=(child, parent, grace_seconds), daemon=True).start()
     status = child.wait()
     return status if status >= 0 else 128 - status

@@ -117,8 +117,6 @@ def java_flags(address: Address) -> list[str]:
         f"-Xmx{HEAP_MEGABYTES}m",
         "-XX:+ExitOnOutOfMemoryError",
         f"-XX:ErrorFile=logs/node-{address.node_id}.crash",
-        # Each thread caches its largest direct buffer otherwise: 1 MB requests on many threads add up.
-        "-Djdk.nio.maxCachedBufferSize=262144",
         "-Dlog4j2.configurationFile=log4j2.xml",
         "-Dlog4j2.shutdownHookEnabled=false",
         f"-Dfdstream.log={address.log_file}",

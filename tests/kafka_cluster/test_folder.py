@@ -51,7 +51,10 @@ def test_a_strangers_folder_is_refused_and_left_alone(tmp_path: Path, reset: boo
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_a_folder_in_use_is_refused(tmp_path: Path, reset: bool) -> None:
+def test_a_folder_in_use_is_refused_at_once(
+    tmp_path: Path, reset: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kafka_cluster.folder.time.sleep", lambda _: pytest.fail("it waits"))
     folder = open_folder(tmp_path, nodes=1, reset=False)
     try:
         with pytest.raises(UsageError, match=rf"in use by a running broker \(process {os.getpid()}\)"):

@@ -40,7 +40,8 @@ def assert_ends(process: psutil.Process) -> None:
 
 
 def test_the_commands_status_is_passed_on() -> None:
-    with reaped("import sys; print(flush=True); sys.stdin.read(); sys.exit(7)") as (reaper, _):
+    command = [sys.executable, "-IS", str(REAPER), "10", sys.executable, "-c", "raise SystemExit(7)"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as reaper:
         assert reaper.wait(WAIT_SECONDS) == 7
 
 
@@ -67,10 +68,11 @@ def test_sigterm_of_the_reaper_ends_the_command() -> None:
         assert not child.is_running()
 
 
-def test_sigkill_of_the_group_ends_both() -> None:
+def test_sigusr1_kills_the_command_before_the_reaper_ends() -> None:
     with reaped(STUBBORN) as (reaper, child):
-        os.killpg(reaper.pid, signal.SIGKILL)
-        assert_ends(child)
+        reaper.send_signal(signal.SIGUSR1)
+        assert reaper.wait(WAIT_SECONDS) == 128 + signal.SIGKILL
+        assert not child.is_running()
 
 
 @pytest.mark.parametrize("forked", [False, True], ids=["alone", "with a fork that keeps the pipe open"])
