@@ -10,8 +10,11 @@ import errno
 import importlib
 import io
 import logging
+import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -71,13 +74,24 @@ class Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            result = super().invoke(ctx)
+            with _sigterm_as_ctrl_c():
+                result = super().invoke(ctx)
             sys.stdout.flush()  # later its errors would bypass this place
             return result
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click prints the first, and leaves quietly where nobody reads any more
         except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - nothing may end in a bare traceback
             _leave(ctx, error)
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """What stops a container stops a command in the same orderly way as Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.group(
