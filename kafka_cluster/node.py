@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from kafka_cluster.settings import Address, broker_properties, format_flags, jav
 GRACE_SECONDS = 20.0
 REAPER = Path(__file__).with_name("reaper.py")
 _FOREIGN_FLAGS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH")
+_TELLING = re.compile(r"ERROR|FATAL|\w+(Exception|Error): ")
 
 
 class Node:
@@ -132,10 +134,16 @@ class Node:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder.path,
-                env={key: value for key, value in os.environ.items() if key not in _FOREIGN_FLAGS},
+                env=_environment(),
                 start_new_session=True,
                 pass_fds=(self.folder.lock,),
             )
+
+
+def _environment() -> dict[str, str]:
+    """Ours without flags meant for other Java programs; in the C locale Java could not open "größer"."""
+    kept = {key: value for key, value in os.environ.items() if key not in _FOREIGN_FLAGS}
+    return kept | ({"LC_ALL": "C.UTF-8"} if sys.platform.startswith("linux") else {})
 
 
 def _close_stdin(process: subprocess.Popen[bytes]) -> None:
@@ -149,7 +157,5 @@ def _telling_line(log_file: Path, start: int) -> str:
         log.seek(start)
         text = log.read().decode("utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [
-        line for line in lines if any(word in line for word in ("ERROR", "FATAL", "Exception", "Error:"))
-    ]
+    telling = [line for line in lines if _TELLING.search(line)]
     return (telling or lines or ["it left no word"])[-1]
