@@ -39,7 +39,7 @@ def test_without_settings_it_is_central(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mirror_of", ["central", "*", "external:*", "*, !internal", "a,central"])
-@pytest.mark.parametrize("namespace", ["", ' xmlns="http://maven.apache.org/SETTINGS/1.2.0"'])
+@pytest.mark.parametrize("namespace", ["", ' xmlns="urn:settings"'])
 def test_a_maven_mirror_of_central_takes_its_place(tmp_path: Path, mirror_of: str, namespace: str) -> None:
     assert with_mirror(tmp_path, mirror_of, namespace) == [MIRROR]
 
