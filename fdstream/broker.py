@@ -31,8 +31,8 @@ def new_cluster(
     missing = [name for name in EXTRA if find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"a broker of our own needs {', '.join(missing)}: pip install 'fdstream[broker]', "
-            "or give the address of a broker that runs with --broker"
+            f"starting a broker needs {', '.join(missing)}: pip install 'fdstream[broker]', "
+            "or use a Kafka that already runs"
         )
     from kafka_cluster import Cluster
 
