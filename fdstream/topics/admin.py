@@ -31,7 +31,7 @@ from fdstream.topics.settings import admin_settings
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _PAUSE_SECONDS = 0.05
 _TOPIC_READY_SECONDS = 60.0
-_ROLE_TOPIC = {"server": table.SHARDS, "client": table.updates(0)}
+_WAITING_PAUSE_SECONDS = 0.5
 
 
 def check_federation(name: str) -> str:
@@ -95,29 +95,30 @@ class Admin:
     def create_topics(self, federation: str, shards: int, slots: int = table.SLOTS) -> int:
         """Create the federation's topics that do not exist; return its number of shards.
 
-        Where topics exist their number of shards holds, whatever `shards` says. Safe to run in parallel: the
-        topics are created by one request, which a broker carries out whole or finds done.
+        Where the topic `shards` exists its partitions are the number, whatever `shards` says. Safe to run in
+        parallel: that topic is created and awaited first, so everybody creates the others alike.
+        Errors: TransportError where creating is refused; UsageError where topics contradict each other.
         """
         check_federation(federation)
-        existing = self._shards(federation, table.SHARDS)
-        missing = self._missing(federation, existing or shards, slots)
-        if missing:
-            self._create(missing)
-        standing = self._shards(federation, table.SHARDS) or shards
-        specs = table.topic_specs(standing, slots)
-        self._wait_until_ready([table.full_name(federation, spec.name) for spec in specs])
+        standing = self._settle_shards(federation, shards)
+        specs = {table.full_name(federation, spec.name): spec for spec in table.topic_specs(standing, slots)}
+        self._create_missing(specs)
+        for name, count in self._wait_until_ready(list(specs)).items():
+            if count != specs[name].partitions:
+                raise UsageError(contradiction(name, count, specs[name].partitions))
         return standing
 
-    def _shards(self, federation: str, topic: str) -> int | None:
-        name = table.full_name(federation, topic)
-        found = self._described([name])[name]
-        return None if found is None else len(found.partitions)
+    def _settle_shards(self, federation: str, shards: int) -> int:
+        specs = {table.full_name(federation, spec.name): spec for spec in table.topic_specs(shards)}
+        name = table.full_name(federation, table.SHARDS)
+        self._create_missing({name: specs[name]})
+        return self._wait_until_ready([name])[name]
 
-    def _missing(self, federation: str, shards: int, slots: int) -> list[NewTopic]:
-        specs = {table.full_name(federation, spec.name): spec for spec in table.topic_specs(shards, slots)}
-        existing = self._described(list(specs))
-        brokers = self.wait_until_reachable(REQUEST_TIMEOUT_SECONDS)
-        return [new_topic(name, spec, brokers) for name, spec in specs.items() if existing[name] is None]
+    def _create_missing(self, specs: Mapping[str, table.TopicSpec]) -> None:
+        missing = [name for name, topic in self._described(list(specs)).items() if topic is None]
+        if missing:
+            brokers = self.wait_until_reachable(REQUEST_TIMEOUT_SECONDS)
+            self._create([new_topic(name, specs[name], brokers) for name in missing])
 
     def _create(self, topics: list[NewTopic]) -> None:
         futures = self._admin.create_topics(topics, request_timeout=REQUEST_TIMEOUT_SECONDS)
@@ -126,15 +127,16 @@ class Admin:
             if error is not None and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TransportError(creation_refused(name, error))
 
-    def _wait_until_ready(self, names: Sequence[str]) -> None:
-        """Until every partition of every topic has a leader."""
+    def _wait_until_ready(self, names: Sequence[str]) -> dict[str, int]:
+        """Until every partition of every topic has a leader; how many partitions each has."""
         deadline = time.monotonic() + _TOPIC_READY_SECONDS
-        while unready := [name for name, topic in self._described(names).items() if not has_leaders(topic)]:
+        while not all(map(has_leaders, (found := self._described(names)).values())):
             if time.monotonic() > deadline:
                 raise TransportError(
-                    f"topic {unready[0]} has partitions without a leader. Check that all brokers run."
+                    f"topics {', '.join(names)} have partitions without a leader. Check that all brokers run."
                 )
             time.sleep(_PAUSE_SECONDS)
+        return {name: len(topic.partitions) for name, topic in found.items() if topic is not None}
 
     def _described(self, names: Sequence[str]) -> dict[str, TopicDescription | None]:
         try:
@@ -148,14 +150,16 @@ class Admin:
         `role` ("client" or "server") says which topics can be seen. `on_waiting` is called once, with a
         sentence, if they do not exist yet.
         """
-        check_federation(federation)
+        names = [table.full_name(check_federation(federation), topic) for topic in topics_seen_by(role)]
         told = False
-        while (shards := self._shards(federation, _ROLE_TOPIC[role])) is None:
+        while None in (topics := self._described(names)).values():
             if not told:
                 on_waiting(f"waiting for a server to open federation {federation!r} on {self._bootstrap}")
                 told = True
-            time.sleep(10 * _PAUSE_SECONDS)
-        return shards
+            time.sleep(_WAITING_PAUSE_SECONDS)
+        updates = topics[table.full_name(federation, table.updates(0))]
+        assert updates is not None
+        return len(updates.partitions)
 
     def federations(self) -> list[str]:
         """The names of the federations that have topics here, as far as they may be seen; sorted."""
@@ -170,7 +174,12 @@ class Admin:
                 error = _error_of(future)
                 if error is not None and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise TransportError(sentence(error, f"delete topic {name}"))
-        while topics_of(federation, self._topic_names()):
+        deadline = time.monotonic() + _TOPIC_READY_SECONDS
+        while left := topics_of(federation, self._topic_names()):
+            if time.monotonic() > deadline:
+                raise TransportError(
+                    f"topic {left[0]} was deleted and is still there. Does a server still run?"
+                )
             time.sleep(_PAUSE_SECONDS)
         return names
 
@@ -216,6 +225,21 @@ def new_topic(name: str, spec: table.TopicSpec, brokers: int) -> NewTopic:
     """What to ask for on a cluster of so many brokers: three replicas where there can be."""
     replicas = min(3, brokers)
     return NewTopic(name, spec.partitions, replicas, config=settings_for(spec, replicas))
+
+
+def contradiction(name: str, found: int, wanted: int) -> str:
+    """The sentence for a topic that was made with another number of shards than the rest."""
+    return (
+        f"topic {name} has {found} partitions, not {wanted} as the federation's topic `shards` asks for. Delete "
+        "the topic, or the federation with `fdstream topics delete`; `fdstream topics settings` prints how to "
+        "create topics by hand."
+    )
+
+
+def topics_seen_by(role: str) -> list[str]:
+    """The topics of the first slot, and those without one, that a "server" or "client" may look up."""
+    specs = table.topic_specs(1, slots=1)
+    return [spec.name for spec in specs if role == "server" or role in (spec.writers, *spec.readers)]
 
 
 def has_leaders(topic: TopicDescription | None) -> bool:

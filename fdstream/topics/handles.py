@@ -25,6 +25,10 @@ DENIED = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "this principal may not do this on the cluster",
 }
 _SIGN_IN = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
+_MEMBERSHIP = {
+    KafkaError.INVALID_SESSION_TIMEOUT: "Choose --kafka session.timeout.ms within what the broker allows.",
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: "Is something else in the servers' consumer group? Stop it.",
+}
 _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
 UNKNOWN = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -35,8 +39,8 @@ UNKNOWN = (
 
 
 def is_permanent(error: KafkaError) -> bool:
-    """Whether waiting cannot help: fatal to the handle, credentials refused, or not authorised."""
-    return error.fatal() or error.code() in DENIED or error.code() in _SIGN_IN
+    """Whether waiting cannot help: fatal to the handle, credentials or membership refused, not authorised."""
+    return error.fatal() or error.code() in (*DENIED, *_SIGN_IN, *_MEMBERSHIP)
 
 
 def sentence(error: KafkaError, what: str) -> str:
@@ -51,6 +55,8 @@ def sentence(error: KafkaError, what: str) -> str:
             f"cannot {what}: the record is too large ({error.str()}). Lower --chunk-bytes, or raise "
             "max.message.bytes of the topic and --kafka message.max.bytes."
         )
+    if code in _MEMBERSHIP:
+        return f"cannot {what}: {error.str()}. {_MEMBERSHIP[code]}"
     if code in UNKNOWN:
         return f"cannot {what}: it does not exist (any more). Was the federation deleted? ({error.str()})"
     return f"cannot {what}: {error.str()}."

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from fdstream.errors import TransportError
 from fdstream.topics import table
@@ -99,7 +99,7 @@ class GroupOwnership:
         error = None if message is None else message.error()
         if error is None:
             return
-        if is_permanent(error) or error.code() == KafkaError.INCONSISTENT_GROUP_PROTOCOL:
+        if is_permanent(error):
             raise TransportError(sentence(error, f"share shards in the consumer group {self._group}"))
         self._weather.notice(error)
 

@@ -1,0 +1,75 @@
+"""The access rules: that they are the least, and the commands that a shell would run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from fdstream.topics import access, table
+
+NAME = "ward-7"
+
+
+def _grants(principal: str) -> list[access.Grant]:
+    found = access.grants(NAME, server="User:s", client="User:c")
+    return [grant for grant in found if grant.principal == principal]
+
+
+def _may(principal: str, operation: str, topic: str) -> bool:
+    """As Kafka decides: literal names, or prefixes."""
+    name = table.full_name(NAME, topic)
+    return any(
+        operation in grant.operations
+        and grant.resource == "topic"
+        and any(name == each or (grant.prefixed and name.startswith(each)) for each in grant.names)
+        for grant in _grants(principal)
+    )
+
+
+def test_clients_may_do_what_their_role_needs_and_nothing_else() -> None:
+    for spec in table.topic_specs(4):
+        assert _may("User:c", "Read", spec.name) == ("client" in spec.readers)
+        assert _may("User:c", "Write", spec.name) == (spec.writers == "client")
+    operations = {operation for grant in _grants("User:c") for operation in grant.operations}
+    assert operations == {"Read", "Write"}
+    assert not any(grant.resource == "group" or grant.prefixed for grant in _grants("User:c"))
+
+
+def test_clients_cannot_write_what_closes_a_round() -> None:
+    for topic in (table.CONTROL, table.SHARDS, table.model(0), table.state(1), table.REJECTED):
+        assert not _may("User:c", "Write", topic)
+
+
+def test_servers_may_use_every_topic_of_their_federation_and_its_group() -> None:
+    for spec in table.topic_specs(4):
+        for operation in ("Read", "Write", "DescribeConfigs", "Create", "Delete"):
+            assert _may("User:s", operation, spec.name)
+    (group,) = [grant for grant in _grants("User:s") if grant.resource == "group"]
+    assert (group.names, group.prefixed) == (("fdstream.ward-7",), False)
+
+
+def test_servers_of_another_federation_get_nothing() -> None:
+    for grant in _grants("User:s"):
+        assert not any("fdstream.ward-77.control".startswith(name) for name in grant.names if grant.prefixed)
+
+
+def test_the_text_is_comments_and_whole_commands() -> None:
+    text = access.acls(NAME, server="User:CN=the server,O=x", client="User:c")
+    commands = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert len(commands) == 6
+    for command in commands:
+        words = shlex.split(command)
+        assert words[:4] == ["kafka-acls.sh", "--bootstrap-server", "$BROKER", "--command-config"]
+        assert words[words.index("--allow-principal") + 1] in ("User:CN=the server,O=x", "User:c")
+
+
+def test_the_creation_commands_ask_for_what_a_server_would() -> None:
+    commands = access.creation(NAME, 4).splitlines()[1:]
+    assert len(commands) == len(table.topic_specs(4))
+    for command, spec in zip(commands, table.topic_specs(4), strict=True):
+        words = shlex.split(command)
+        assert words[words.index("--topic") + 1] == table.full_name(NAME, spec.name)
+        assert words[words.index("--partitions") + 1] == str(spec.partitions)
+        configs = dict(re.findall(r"--config (\S+)=(\S+)", command))
+        assert configs == spec.settings | {"min.insync.replicas": "2"}
+    assert "min.insync.replicas" not in access.creation(NAME, 4, replicas=1)

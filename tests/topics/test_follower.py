@@ -1,0 +1,167 @@
+"""`Follower`: its hand-over between readers, and against its model with whatever is followed in any order."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from fdstream.log import Lost, Record
+from fdstream.topics import table
+from fdstream.topics.follower import Follower
+from fdstream.topics.handles import Weather
+from fdstream.topics.kafka_log import KafkaLog
+from fdstream.topics.reader import Reader
+from fdstream.topics.settings import TAIL_WAIT_MS, reader_settings
+from tests.topics.conftest import SHARDS, OpenLog
+from tests.topics.drain import DEADLINE_SECONDS, poll_until
+
+TOPIC = table.updates(0)
+STEPS = 400
+
+
+class _Followed:
+    """A follower and the readers it made, by how long they wait."""
+
+    def __init__(self, bootstrap: str, federation: str) -> None:
+        weather = Weather(bootstrap)
+        self.made: dict[int, Reader] = {}
+
+        def make_reader(wait_ms: int) -> Reader:
+            self.made[wait_ms] = Reader(reader_settings(bootstrap, "test", {}, wait_ms), weather)
+            return self.made[wait_ms]
+
+        self.follower = Follower(make_reader, weather, table.full_name(federation, ""))
+
+    def poll_until(self, condition: Callable[[int], bool]) -> list[Record | Lost]:
+        found: list[Record | Lost] = []
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not condition(len(found)):
+            assert time.monotonic() < deadline
+            found.extend(self.follower.poll(0.01))
+        return found
+
+    def rest(self) -> None:
+        """Until every followed partition is on the reader with the long wait, and on that alone."""
+        self.poll_until(lambda _: self.follower.readers == [self.made.get(TAIL_WAIT_MS)])
+
+
+@pytest.fixture
+def followed(kafka: str, federation: str) -> Iterator[_Followed]:
+    followed = _Followed(kafka, federation)
+    yield followed
+    followed.follower.close()
+
+
+def test_at_rest_partitions_lie_on_the_reader_with_the_long_wait_and_stay_there(
+    followed: _Followed, open_log: OpenLog
+) -> None:
+    for partition in range(SHARDS):
+        followed.follower.follow(TOPIC, partition, 0)
+    followed.rest()
+    writer = open_log()
+    for partition in range(SHARDS):
+        writer.append(TOPIC, partition, b"x")
+    followed.poll_until(lambda count: count >= SHARDS)
+    assert followed.follower.readers == [followed.made[TAIL_WAIT_MS]]
+
+
+def test_a_newly_followed_partition_does_not_wait_for_those_at_rest(
+    followed: _Followed, open_log: OpenLog
+) -> None:
+    """With one consumer it would wait for the fetch that lies at the broker, up to 500 ms."""
+    writer = open_log()
+    writer.append(TOPIC, 0, b"x")
+    writer.flush()
+    followed.follower.follow(table.CONTROL, 0, 0)
+    waits = []
+    for _ in range(5):
+        followed.rest()
+        before = time.perf_counter()
+        followed.follower.follow(TOPIC, 0, 0)
+        followed.poll_until(bool)
+        waits.append(time.perf_counter() - before)
+        followed.follower.unfollow(TOPIC, 0)
+    assert sorted(waits)[2] < TAIL_WAIT_MS / 1000 / 3
+
+
+class _Writer:
+    """Appends to every partition until stopped; `ends` lie at or below the partitions' ends."""
+
+    def __init__(self, log: KafkaLog, seed: int) -> None:
+        self.ends = [0] * SHARDS
+        self._log = log
+        self._random = random.Random(seed)
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopped.wait(self._random.choice((0.0, 0.001, 0.01))):
+            counts = [self._random.choice((0, 1, 8)) for _ in range(SHARDS)]
+            for partition, count in enumerate(counts):
+                for index in range(count):
+                    self._log.append(TOPIC, partition, b"%d" % (self.ends[partition] + index))
+            self._log.flush()
+            self.ends = [end + count for end, count in zip(self.ends, counts, strict=True)]
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        thread = threading.Thread(target=self.run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stopped.set()
+            thread.join()
+
+
+class _Model:
+    """The next offset of each followed partition, by the words of `Log.follow`."""
+
+    def __init__(self) -> None:
+        self.positions: dict[int, int] = {}
+
+    def follow(self, partition: int, offset: int) -> None:
+        self.positions[partition] = min(self.positions.get(partition, offset), offset)
+
+    def expect(self, item: object) -> None:
+        assert isinstance(item, Record)
+        assert item.offset == self.positions[item.partition]
+        assert int(item.value) == item.offset
+        self.positions[item.partition] += 1
+
+
+def _step(log: KafkaLog, model: _Model, writer: _Writer, chance: random.Random) -> None:
+    partition = chance.randrange(SHARDS)
+    match chance.choice(("follow", "follow", "unfollow", "poll", "poll", "poll")):
+        case "follow":
+            offset = chance.randint(0, writer.ends[partition])
+            log.follow(TOPIC, partition, offset)
+            model.follow(partition, offset)
+        case "unfollow":
+            log.unfollow(TOPIC, partition)
+            model.positions.pop(partition, None)
+        case _:
+            for item in log.poll(chance.choice((0.0, 0.001, 0.02, 0.2))):
+                model.expect(item)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_partition_is_delivered_without_holes_or_doubles_from_where_it_was_followed(
+    open_log: OpenLog, seed: int
+) -> None:
+    log, model, writer = open_log(), _Model(), _Writer(open_log(), seed)
+    chance = random.Random(seed)
+    with writer.writing():
+        for _ in range(STEPS):
+            _step(log, model, writer, chance)
+    for partition in range(SHARDS):
+        model.follow(partition, writer.ends[partition])
+        log.follow(TOPIC, partition, model.positions[partition])
+    missing = sum(end - model.positions[partition] for partition, end in enumerate(writer.ends))
+    for item in poll_until(log, lambda found: len(found) >= missing):
+        model.expect(item)
+    assert [model.positions[partition] for partition in range(SHARDS)] == writer.ends

@@ -1,0 +1,228 @@
+"""`KafkaLog` beyond the contract of logs: refusals, back-pressure, threads, what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from fdstream.errors import RemoteError, TransportError, UsageError
+from fdstream.topics import table
+from fdstream.topics.admin import Admin
+from fdstream.topics.kafka_log import KafkaLog
+from tests.topics.conftest import OpenLog
+from tests.topics.drain import offsets, poll_until, quiet, records
+
+TOPIC = table.updates(0)
+NOBODY = "127.0.0.1:9"  # the discard port: nothing listens
+
+
+@pytest.fixture
+def raw(kafka: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": kafka})
+
+
+def _set(raw: AdminClient, topic: str, name: str, value: str) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    raw.incremental_alter_configs([resource])[resource].result()
+
+
+def test_a_chunk_of_the_default_size_passes_and_a_larger_record_names_the_limit(open_log: OpenLog) -> None:
+    log = open_log()
+    log.append(TOPIC, 0, bytes(table.CHUNK_BYTES + 1000))
+    log.flush()
+    with pytest.raises(
+        TransportError, match=r"1100000 bytes .* too large .*chunk-bytes.*max\.message\.bytes"
+    ):
+        log.append(TOPIC, 0, bytes(1_100_000))
+    log.append(TOPIC, 0, b"small")
+    log.flush()
+    assert log.end_offsets(TOPIC)[0] == 2
+
+
+def test_what_the_broker_refuses_is_raised_from_then_on(
+    open_log: OpenLog, federation: str, raw: AdminClient
+) -> None:
+    _set(raw, table.full_name(federation, table.MEMBERS), "max.message.bytes", "1000")
+    log = open_log()
+    acked: list[int] = []
+    log.append(table.MEMBERS, 0, os.urandom(5000), on_ack=acked.append)
+    for call in (log.flush, lambda: log.poll(0), lambda: log.append(TOPIC, 0, b"x")):
+        with pytest.raises(TransportError, match=r"members: the record is too large .*max\.message\.bytes"):
+            call()
+    assert acked == []
+
+
+def test_a_missing_topic_is_named(open_log: OpenLog) -> None:
+    log = open_log(topic_metadata_propagation_max_ms="500")
+    log.append("nonsense", 0, b"x")
+    with pytest.raises(TransportError, match=r"topic fdstream\.test-\w+\.nonsense: it does not exist"):
+        log.flush()
+    with pytest.raises(TransportError, match=r"topic .*nonsense2 does not exist"):
+        open_log().end_offsets("nonsense2")
+
+
+def test_nothing_here_creates_a_topic(open_log: OpenLog, federation: str, raw: AdminClient) -> None:
+    log = open_log(topic_metadata_propagation_max_ms="500")
+    log.follow("unborn", 0, 0)
+    assert quiet(log)
+    assert table.full_name(federation, "unborn") not in raw.list_topics(timeout=10).topics
+
+
+def test_a_topic_that_is_not_there_yet_is_waited_for_and_one_that_is_gone_is_not(
+    open_log: OpenLog, federation: str, raw: AdminClient
+) -> None:
+    reader, name = open_log(topic_metadata_propagation_max_ms="500"), table.full_name(federation, "late")
+    reader.follow("late", 0, 0)
+    assert quiet(reader)
+    raw.create_topics([NewTopic(name, 1, 1)])[name].result()
+    writer = open_log()
+    writer.append("late", 0, b"here")
+    assert records(reader, 1)[0].value == b"here"
+    raw.delete_topics([name])[name].result()
+    with pytest.raises(TransportError, match=r"late does not exist any more. Was the federation deleted"):
+        poll_until(reader, lambda _: False)
+
+
+def test_following_past_the_end_is_a_log_that_lost_records(open_log: OpenLog) -> None:
+    log = open_log()
+    log.append(TOPIC, 0, b"x")
+    log.flush()
+    log.follow(TOPIC, 0, 1)
+    assert quiet(log)
+    log.unfollow(TOPIC, 0)
+    log.follow(TOPIC, 0, 7)
+    with pytest.raises(RemoteError, match=r"ends at offset 1, before offset 7 .* made again"):
+        poll_until(log, lambda _: False)
+
+
+@pytest.mark.parametrize("outcome", ["commit", "abort", "open"])
+def test_a_foreign_transaction_neither_hides_records_nor_the_end(
+    kafka: str, open_log: OpenLog, federation: str, outcome: str
+) -> None:
+    transactor = Producer({"bootstrap.servers": kafka, "transactional.id": f"{federation}-{outcome}"})
+    transactor.init_transactions()
+    transactor.begin_transaction()
+    transactor.produce(table.full_name(federation, TOPIC), b"foreign", partition=0)
+    transactor.flush()
+    reader, writer = open_log(), open_log()
+    reader.follow(TOPIC, 0, 0)
+    assert records(reader, 1)[0].value == b"foreign"
+    if outcome == "open":
+        writer.append(TOPIC, 0, b"ours")
+        assert records(reader, 1)[0].offset == 1
+        transactor.abort_transaction()
+        return
+    if outcome == "commit":
+        transactor.commit_transaction()
+    else:
+        transactor.abort_transaction()
+    (end,) = records(reader, 1)
+    assert (end.offset, end.value, end.timestamp_seconds) == (1, b"", 0.0)
+    assert reader.end_offsets(TOPIC)[0] == 2
+    writer.append(TOPIC, 0, b"ours")
+    assert offsets(reader, 1) == [2]
+
+
+def test_a_full_queue_makes_append_wait_instead_of_growing(open_log: OpenLog) -> None:
+    log = open_log(queue_buffering_max_kbytes="2048", queue_buffering_max_messages="10")
+    acked: list[int] = []
+    for _ in range(100):
+        log.append(TOPIC, 0, bytes(100_000), on_ack=acked.append)
+    assert acked == []
+    log.flush()
+    assert acked == list(range(100))
+
+
+def test_appending_from_another_thread_is_allowed_and_acknowledged_in_ours(open_log: OpenLog) -> None:
+    log = open_log()
+    threads: list[int] = []
+    acked: list[int] = []
+
+    def beat() -> None:
+        for _ in range(200):
+            log.append(table.MEMBERS, 0, b"alive")
+
+    def on_ack(offset: int) -> None:
+        threads.append(threading.get_ident())
+        acked.append(offset)
+
+    beating = threading.Thread(target=beat)
+    beating.start()
+    for _ in range(200):
+        log.append(TOPIC, 0, b"x", on_ack=on_ack)
+        log.poll(0)
+    beating.join()
+    log.flush()
+    assert acked == list(range(200))
+    assert set(threads) == {threading.get_ident()}
+    assert log.end_offsets(table.MEMBERS) == [200]
+
+
+def test_an_unreachable_broker_is_waited_for_and_logged_once(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = KafkaLog(NOBODY, name, client_id="test", settings={"reconnect.backoff.max.ms": "100"})
+    log.follow(table.CONTROL, 0, 0)
+    log.append(table.CONTROL, 0, b"x")
+    assert log.poll(1.0) == []
+    log.close()
+    troubles = [record.message for record in caplog.records if record.name == "fdstream.log"]
+    assert len(troubles) == 1
+    assert NOBODY in troubles[0]
+    assert not _loud_librdkafka_lines(caplog)
+
+
+def _loud_librdkafka_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    lines = [record for record in caplog.records if record.name == "fdstream.librdkafka"]
+    return [record.message for record in lines if record.levelname != "DEBUG"]
+
+
+def test_settings_that_cannot_be_used_are_named(kafka: str, name: str) -> None:
+    with pytest.raises(UsageError, match=r"'acks' cannot be changed"):
+        KafkaLog(kafka, name, client_id="test", settings={"acks": "1"})
+    log = KafkaLog(kafka, name, client_id="test", settings={"no.such.thing": "1"})
+    with pytest.raises(UsageError, match=r"no\.such\.thing"):
+        log.append(TOPIC, 0, b"x")
+
+
+def test_deleting_what_does_not_exist_is_logged_and_survived(
+    open_log: OpenLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = open_log()
+    log.delete_before(TOPIC, 99, 1)
+    poll_until(log, lambda _: "cannot be deleted" in caplog.text)
+    log.append(TOPIC, 0, b"x")
+    log.flush()
+
+
+def test_logs_join_no_consumer_group(open_log: OpenLog, raw: AdminClient) -> None:
+    log = open_log()
+    log.append(TOPIC, 0, b"x")
+    log.follow(TOPIC, 0, 0)
+    records(log, 1)
+    found = raw.list_consumer_groups(request_timeout=10).result().valid
+    assert "fdstream.reader" not in {group.group_id for group in found}
+
+
+def test_federations_do_not_see_each_other(kafka: str, open_log: OpenLog, name: str, admin: Admin) -> None:
+    other = f"{name}2"
+    admin.create_topics(other, 1)
+    theirs = KafkaLog(kafka, other, client_id="test", settings={})
+    theirs.append(table.CONTROL, 0, b"theirs")
+    theirs.flush()
+    theirs.close()
+    log = open_log()
+    log.follow(table.CONTROL, 0, 0)
+    assert quiet(log)
