@@ -53,7 +53,7 @@ metrics = st.dictionaries(names, st.floats(-MAX_METRIC, MAX_METRIC), max_size=_M
 config_values = st.one_of(
     texts, st.integers(-(1 << 63), (1 << 63) - 1), st.floats(allow_nan=False), st.booleans()
 )
-configs = st.dictionaries(texts, config_values, max_size=_MOST_IN_A_LIST)
+configs = st.dictionaries(names, config_values, max_size=_MOST_IN_A_LIST)
 
 
 def tuples_of(items: st.SearchStrategy[Any], *, unique: bool = False) -> st.SearchStrategy[tuple[Any, ...]]:

@@ -154,13 +154,15 @@ class ShardOwner:
         """What this shard owes the round as things stand; each thing once."""
         if self.ledger.round != self.round:
             return []
-        if self.ledger.phase is Phase.COLLECTING and self.ledger.ordinal > 1 and self._once("go on"):
-            return [Follow(self._updates_topic, self.shard, self.next_offset)]
+        effects: Effects = []
+        if self.ledger.ordinal > 1 and self._once("go on"):
+            # What lay beyond the end of the closing before was not taken; several phases may have passed at once.
+            effects.append(Follow(self._updates_topic, self.shard, self.next_offset))
         if self.ledger.phase is Phase.COMPARING:
-            return self._compare(book)
+            effects += self._compare(book)
         if self.ledger.phase is Phase.PUBLISHING:
-            return self._publish(book)
-        return []
+            effects += self._publish(book)
+        return effects
 
     # Folding
 
