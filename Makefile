@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN) -m fdstream demo $(DEMO)
 
 test: $(READY)
-	$(BIN) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	$(BIN) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 lint: $(READY)
 	$(BIN) -m ruff check .
