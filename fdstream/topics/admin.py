@@ -24,7 +24,7 @@ from fdstream.errors import TransportError, UsageError
 from fdstream.topics import table
 from fdstream.topics.access import settings_for
 from fdstream.topics.checks import NOT_ALLOWED, findings
-from fdstream.topics.handles import DENIED, Weather, make_admin, sentence
+from fdstream.topics.handles import DENIED, Weather, is_permanent, make_admin, sentence
 from fdstream.topics.metadata import REQUEST_TIMEOUT_SECONDS, describe_topics
 from fdstream.topics.settings import admin_settings
 
@@ -144,6 +144,21 @@ class Admin:
         except KafkaException as error:
             raise TransportError(sentence(error.args[0], f"look up the topics {', '.join(names)}")) from None
 
+    def _patiently_described(self, names: Sequence[str]) -> dict[str, TopicDescription | None]:
+        """Wait while no broker answers. Errors: TransportError where that cannot help."""
+        while True:
+            try:
+                found = describe_topics(self._admin, names)
+            except KafkaException as error:
+                if is_permanent(error.args[0]):
+                    raise TransportError(sentence(error.args[0], f"look up topic {names[0]}")) from None
+                self._weather.notice(error.args[0])
+                self._admin.poll(_WAITING_PAUSE_SECONDS)
+                self._weather.check()
+            else:
+                self._weather.clear()
+                return found
+
     def wait_for_topics(self, federation: str, role: str, on_waiting: Callable[[str], None]) -> int:
         """Return the number of shards once the federation's topics exist; never creates them.
 
@@ -152,7 +167,7 @@ class Admin:
         """
         names = [table.full_name(check_federation(federation), topic) for topic in topics_seen_by(role)]
         told = False
-        while None in (topics := self._described(names)).values():
+        while None in (topics := self._patiently_described(names)).values():
             if not told:
                 on_waiting(f"waiting for a server to open federation {federation!r} on {self._bootstrap}")
                 told = True

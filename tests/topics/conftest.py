@@ -29,8 +29,8 @@ def admin(kafka: str) -> Iterator[Admin]:
 
 @pytest.fixture
 def federation(admin: Admin, name: str) -> str:
-    """A federation whose topics exist, with `SHARDS` shards."""
-    admin.create_topics(name, SHARDS)
+    """A federation whose topics exist, with `SHARDS` shards and one slot."""
+    admin.create_topics(name, SHARDS, slots=1)
     return name
 
 

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from fdstream.errors import TransportError, UsageError
 from fdstream.topics import table
 from fdstream.topics.admin import Admin, check_federation, creation_refused, federations_among, topics_of
+from kafka_cluster import Cluster
 
 NOBODY = "127.0.0.1:9"
 
@@ -118,13 +119,12 @@ def test_a_deleted_federation_can_be_made_again_by_the_same_process(admin: Admin
     assert admin.create_topics(name, 3) == 3
 
 
-def test_on_three_brokers_topics_have_three_replicas_and_two_in_sync(kafka3: object, name: str) -> None:
-    bootstrap: str = kafka3.bootstrap  # type: ignore[attr-defined]
-    with Admin(bootstrap, settings={}) as admin:
+def test_on_three_brokers_topics_have_three_replicas_and_two_in_sync(kafka3: Cluster, name: str) -> None:
+    with Admin(kafka3.bootstrap, settings={}) as admin:
         assert admin.wait_until_reachable(30) == 3
         admin.create_topics(name, 2)
         assert admin.startup_checks(name, 2) == []
-    topics = AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=10).topics
+    topics = AdminClient({"bootstrap.servers": kafka3.bootstrap}).list_topics(timeout=10).topics
     partitions = topics[table.full_name(name, table.CONTROL)].partitions
     assert [len(partition.replicas) for partition in partitions.values()] == [3]
 

@@ -20,6 +20,7 @@ from fdstream.errors import RemoteError, TransportError, UsageError
 from fdstream.topics import table
 from fdstream.topics.admin import Admin
 from fdstream.topics.kafka_log import KafkaLog
+from kafka_cluster import Cluster
 from tests.topics.conftest import OpenLog
 from tests.topics.drain import offsets, poll_until, quiet, records
 
@@ -226,3 +227,29 @@ def test_federations_do_not_see_each_other(kafka: str, open_log: OpenLog, name: 
     log = open_log()
     log.follow(table.CONTROL, 0, 0)
     assert quiet(log)
+
+
+def test_a_brokers_death_loses_and_doubles_nothing(kafka3: Cluster, name: str) -> None:
+    """The broker that dies leads the partition; both ends wait for the election and go on."""
+    with Admin(kafka3.bootstrap, settings={}) as admin:
+        admin.create_topics(name, 1, slots=1)
+    raw = AdminClient({"bootstrap.servers": kafka3.bootstrap})
+    leader = raw.list_topics(timeout=10).topics[table.full_name(name, TOPIC)].partitions[0].leader
+    writer = KafkaLog(kafka3.bootstrap, name, client_id="test", settings={})
+    reader = KafkaLog(kafka3.bootstrap, name, client_id="test", settings={})
+    acked: list[int] = []
+    for index in range(300):
+        if index == 100:
+            writer.flush()
+            reader.follow(TOPIC, 0, 0)
+            records(reader, 100)
+            kafka3.kill_node(leader - 1)
+        writer.append(TOPIC, 0, b"%d" % index, on_ack=acked.append)
+    writer.flush()
+    assert acked == list(range(300))
+    assert writer.end_offsets(TOPIC) == [300]
+    assert [int(record.value) for record in records(reader, 200)] == list(range(100, 300))
+    reader.follow(TOPIC, 0, 0)
+    assert [int(record.value) for record in records(reader, 300)] == list(range(300))
+    writer.close()
+    reader.close()
