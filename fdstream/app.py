@@ -101,6 +101,11 @@ class App:
             return None
         return checked_metrics("evaluate_global", self._run("evaluate_global", weights, config))
 
+    @property
+    def evaluates_globally(self) -> bool:
+        """Whether there is an `evaluate_global` to call."""
+        return "evaluate_global" in self._functions
+
     def _register(self, name: str, function: Function) -> Function:
         if name in self._functions:
             raise UsageError(f"@app.{name} is used twice: an app has one {name} function, remove the other")

@@ -81,6 +81,12 @@ class FixedPointSum:
         self._fold(values, weight, np.add)
         self._constants += 1
 
+    def clear(self) -> None:
+        """Back to zero, in the memory that is there: touching new memory costs more than a fold."""
+        self._hi.fill(0)
+        self._lo.fill(0)
+        self._constants = self._folds = 0
+
     def subtract(self, values: Values, weight: int) -> None:
         """Take out what `add` with the same arguments put in; raises like it."""
         self._fold(values, weight, np.subtract)

@@ -163,6 +163,8 @@ class ServerRun:
     def _evaluate(self) -> None:
         """Give the evaluator the newest model, once per round, where this server coordinates."""
         ledger, number = self.core.ledger, self._newest_round()
+        if not self._app.evaluates_globally:
+            return
         if number <= self._evaluated or COORDINATING_SHARD not in self.core.assigned:
             return
         self._evaluated = number

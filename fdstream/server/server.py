@@ -18,7 +18,6 @@ from fdstream.messages import Refusal, Rejected, Report, RoundClosed
 from fdstream.server.book import ACCEPTED, FAILED, ReportBook
 from fdstream.server.coordinator import Coordinator
 from fdstream.server.opening import Opening, Proposal
-from fdstream.server.parts import ShardParts
 from fdstream.server.shard import ShardOwner
 from fdstream.topics import table
 
@@ -209,9 +208,7 @@ class Server:
     def _turn_to_round(self) -> Effects:
         opened, entry = self.ledger.round_opened, self.ledger.round_entry
         assert entry is not None
-        kept = {
-            shard: owner.next_parts for shard, owner in self.owners.items() if owner.round == opened.round - 1
-        }
+        before = {shard: owner for shard, owner in self.owners.items() if owner.round == opened.round - 1}
         self._working_on = opened.round
         self._strategy = strategy(self.ledger.federation.settings.strategy)
         self._rejected.clear()
@@ -222,15 +219,15 @@ class Server:
             for shard in self.ledger.layout.active_shards
         ]
         effects.append(Follow(table.reports(self.ledger.slot), 0, opened.reports_start))
-        return effects + self._take_up(self.assigned, kept)
+        return effects + self._take_up(self.assigned, before)
 
-    def _take_up(self, shards: Iterable[int], kept: dict[int, ShardParts | None]) -> Effects:
+    def _take_up(self, shards: Iterable[int], before: dict[int, ShardOwner]) -> Effects:
         if self.ledger.phase not in _OPEN or not self.ledger.round_opened.training:
             return []
         assert self._strategy is not None
         effects: Effects = []
         for shard in sorted(set(shards) & set(self.ledger.layout.active_shards) - self.owners.keys()):
-            owner = ShardOwner(shard, self.ledger, self._strategy, self._new_id, kept.get(shard))
+            owner = ShardOwner(shard, self.ledger, self._strategy, self._new_id, before.get(shard))
             self.owners[shard] = owner
             effects += owner.begin()
         return effects

@@ -6,7 +6,7 @@ knows nothing of other shards but what the ledger says, and can be rebuilt from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fdstream.aggregation.apply import next_chunk
@@ -16,6 +16,7 @@ from fdstream.digests import chunk_digest, shard_digest
 from fdstream.dtypes import Array, from_payload, update_dtype
 from fdstream.errors import RemoteError
 from fdstream.events import Append, Effects, Entry, Follow, Unfollow, Upload, Uploaded
+from fdstream.layout import ChunkSpec
 from fdstream.ledger import Ledger, Phase
 from fdstream.messages import (
     MAX_OFFSET,
@@ -46,6 +47,10 @@ class _Update:
     fault: str | None = None
 
 
+def _new_sums(specs: Iterable[ChunkSpec]) -> dict[int, FixedPointSum]:
+    return {spec.index: FixedPointSum(spec.size) for spec in specs}
+
+
 class ShardOwner:
     """Works on the ledger's current round, which is a training round."""
 
@@ -55,8 +60,9 @@ class ShardOwner:
         ledger: Ledger,
         strategy: Strategy,
         new_attempt: Callable[[], bytes],
-        parts: ShardParts | None = None,
+        before: ShardOwner | None = None,
     ) -> None:
+        """`before` worked on the round before this: its result is this round's model, its memory is used again."""
         opened = ledger.round_opened
         self.shard = shard
         self.ledger = ledger
@@ -67,13 +73,20 @@ class ShardOwner:
         self._strategy = strategy
         self._new_attempt = new_attempt
         self._specs = {spec.index: spec for spec in ledger.layout.chunks_of(shard)}
-        self._sums = {index: FixedPointSum(spec.size) for index, spec in self._specs.items()}
+        self._sums = before.cleared_sums() if before else _new_sums(self._specs.values())
         self._updates: dict[bytes, _Update] = {}
         self._subtracting: set[int] = set()
         self._done: set[tuple[str, int]] = set()
         self._reader = PartsReader(ledger.layout, shard, strategy.state_parts, opened.model[shard])
-        self._parts = self._verified(parts)
+        self._parts = self._verified(before.next_parts if before else None)
         self._uploaded: dict[str, int] = {}
+
+    def cleared_sums(self) -> dict[int, FixedPointSum]:
+        """The memory of this round's sums, for the next; this owner is done."""
+        sums, self._sums = self._sums, {}
+        for total in sums.values():
+            total.clear()
+        return sums
 
     # Topics of this round
 

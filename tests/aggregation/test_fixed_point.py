@@ -89,6 +89,17 @@ def test_neither_order_nor_detours_show(
     assert limbs(total) == limbs(summed(members, size))
 
 
+@given(COHORTS)
+def test_a_cleared_sum_is_as_good_as_new(cohort: tuple[int, list[Update]]) -> None:
+    size, members = cohort
+    total = summed(members, size)
+    total.clear()
+    assert limbs(total) == limbs(FixedPointSum(size))
+    for member in members:
+        total.add(*member)
+    assert limbs(total) == limbs(summed(members, size))
+
+
 @given(COHORTS, st.integers(0, 4).flatmap(updates))
 def test_taking_out_a_member_leaves_the_bytes_of_the_others(
     cohort: tuple[int, list[Update]], other: Update
