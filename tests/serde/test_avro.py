@@ -70,7 +70,10 @@ def test_bytes_are_those_of_a_naive_writer_after_the_specification(message: Mess
     assert encode(message) == plain_avro.record(message)
 
 
-@given(st.dictionaries(st.text("abc", min_size=1, max_size=5), st.booleans() | st.sampled_from([0, 1, 0.0, 1.0, -0.0, "1", ""])))
+_KEYS = st.text("abc", min_size=1, max_size=5)
+
+
+@given(st.dictionaries(_KEYS, st.booleans() | st.sampled_from([0, 1, 0.0, 1.0, -0.0, "1", ""])))
 def test_config_values_keep_their_types(config: dict[str, Any]) -> None:
     found = decode(encode(replace(OPENED, config=config)))
     assert isinstance(found, FederationOpened)

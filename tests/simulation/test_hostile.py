@@ -143,7 +143,8 @@ class Replay:
         for offset, chunk in messages(self.world, table.updates(number % table.SLOTS), shard):
             if not isinstance(chunk, UpdateChunk) or offset < start:
                 continue
-            if (chunk.attempt, chunk.round) == (attempt, number) and sizes.get(chunk.index) == len(chunk.data):
+            fits = sizes.get(chunk.index) == len(chunk.data)
+            if fits and (chunk.attempt, chunk.round) == (attempt, number):
                 found.setdefault(chunk.index, chunk)
         return found
 
