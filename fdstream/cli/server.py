@@ -12,8 +12,10 @@ from click.core import ParameterSource
 
 from fdstream.cli import options
 from fdstream.cli.base import Command, print_result
+from fdstream.cli.param_types import ByteSize
 
 if TYPE_CHECKING:
+    from fdstream.app import App
     from fdstream.events import Tell
     from fdstream.messages import ConfigValue
     from fdstream.server.run import Plan
@@ -26,6 +28,13 @@ MAX_EXTENSIONS = 144  # a day of deadlines of the default length
 @options.broker
 @options.federation
 @options.app
+@click.option(  # model_bytes: int | None
+    "--model-size",
+    "model_bytes",
+    type=ByteSize(1, 1 << 42),
+    metavar="SIZE",
+    help="Instead of an app: a model of random weights, to measure with `fdstream swarm`.",
+)
 @options.numrounds
 @options.minclients
 @options.maxclients
@@ -48,7 +57,6 @@ def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **valu
     Servers of one federation share its work: start more of them, kill any, start again where the log stands.
     The first one opens the federation with its settings; the others adopt them.
     """
-    from fdstream.app import load
     from fdstream.npz import save_npz
     from fdstream.server.start import start_server
 
@@ -56,7 +64,7 @@ def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **valu
     with start_server(
         values["broker"],
         values["federation"],
-        load(values["app"]),
+        choose_app(ctx, values),
         plan,
         kafka=values["kafka"],
         heartbeat_period_seconds=values["heartbeat_period_seconds"],
@@ -69,6 +77,19 @@ def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **valu
     logger.info("the federation has finished: all its rounds are done", extra=facts)
     if as_json:
         print_result(asdict(summary))
+
+
+def choose_app(ctx: click.Context, values: dict[str, Any]) -> App:
+    """The user's app, or one that has nothing but weights of the size asked for."""
+    from fdstream.app import load
+    from fdstream.errors import UsageError
+    from fdstream.examples import synthetic
+
+    if values["model_bytes"] is None:
+        return load(values["app"])
+    if ctx.get_parameter_source("app") is not ParameterSource.DEFAULT:
+        raise UsageError("--model-size stands instead of an app: leave one of --app and --model-size out")
+    return synthetic.app(values["model_bytes"], values["seed"])
 
 
 def make_plan(ctx: click.Context, values: dict[str, Any]) -> Plan:

@@ -1,0 +1,85 @@
+"""`fdstream swarm`: many light clients in one process, for trying a federation out and measuring it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fdstream.cli import options
+from fdstream.cli.base import Command, print_result
+from fdstream.cli.param_types import ByteSize, Checked
+from fdstream.messages import MAX_CLIENTS
+
+if TYPE_CHECKING:
+    from fdstream.client.swarm import Swarm
+    from fdstream.log import Log
+
+logger = logging.getLogger("fdstream.swarm")
+WORK = re.compile(r"echo|synthetic|sleep:\d{1,9}(\.\d{1,9})?", re.ASCII)
+
+
+@click.command("swarm", cls=Command)
+@options.broker
+@options.federation
+@click.option(  # clients: int
+    "--clients", type=click.IntRange(1, MAX_CLIENTS), metavar="N", default=10, help="How many clients."
+)
+@click.option(  # multiplex: int
+    "--multiplex",
+    type=click.IntRange(1, MAX_CLIENTS),
+    metavar="N",
+    default=1,
+    help="Clients behind one connection; each connection is a thread and receives the model once.",
+)
+@click.option(  # work: str
+    "--work",
+    type=Checked("work", WORK.fullmatch, "echo, synthetic or sleep:SECONDS"),
+    metavar="echo|synthetic|sleep:SECONDS",
+    default="echo",
+    help="What a client does with a model: hands it back; adds what only the seed, its name and the round "
+    "decide; or hands it back after so long.",
+)
+@click.option(  # model_bytes: int | None
+    "--model-size",
+    "model_bytes",
+    type=ByteSize(1, 1 << 42),
+    metavar="SIZE",
+    show_default="any",
+    help="Stop if the federation's model has another size.",
+)
+@options.seed
+@options.heartbeat_period
+@options.kafka
+@options.as_json
+def command(as_json: bool, broker: str, federation: str, kafka: dict[str, str], **values: Any) -> None:
+    """Run many light clients in one process until the federation has finished.
+
+    Each is a member with a name of its own, swarm-SEED-00000 and so on, the same at every start. They do not
+    train: they try out and measure a federation.
+    """
+    from fdstream.client.connect import wait_for_federation
+    from fdstream.client.swarm import run_swarm
+    from fdstream.topics.kafka_log import KafkaLog
+
+    def open_log(client: str) -> Log:
+        return KafkaLog(broker, federation, client_id=client, settings=kafka)
+
+    swarm = make_swarm(values)
+    wait_for_federation(broker, federation, kafka)
+    logger.info("taking part", extra={"clients": swarm.clients, "federation": federation})
+    totals = run_swarm(swarm, open_log)
+    logger.info("the federation has finished", extra=asdict(totals))
+    if as_json:
+        print_result(asdict(totals))
+
+
+def make_swarm(values: dict[str, Any]) -> Swarm:
+    """The swarm that the options describe."""
+    from fdstream.client.swarm import Swarm, Work
+
+    kind, _, seconds = values.pop("work").partition(":")
+    return Swarm(work=Work(synthetic=kind == "synthetic", seconds=float(seconds or 0)), **values)

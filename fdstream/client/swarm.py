@@ -1,0 +1,162 @@
+"""Many light clients in one process: each a member with its own name, several of them behind each connection.
+
+A connection has a thread. The first error of any ends the swarm; so does Ctrl-C, at the next poll. What the
+clients do with a model costs little or a set time: a swarm measures and tests the federation, not the training.
+Imports no machine learning library.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from fdstream.client.connection import Connection, Task
+from fdstream.errors import UsageError
+from fdstream.examples import synthetic
+from fdstream.heartbeats import Heartbeats
+from fdstream.log import Log, Lost, Record
+from fdstream.weights import UserFunctionError, Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a client does with a model: hands it back, changed if `synthetic`, `seconds` after it came."""
+
+    synthetic: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Swarm:
+    """Which clients there are and what they do. `model_bytes` is the size a model must have, if given."""
+
+    clients: int
+    seed: int
+    work: Work
+    multiplex: int = 1  # clients behind one connection
+    model_bytes: int | None = None
+    heartbeat_period_seconds: float = 5.0
+
+    @property
+    def names(self) -> list[str]:
+        """The same at every start, so that a swarm started again is known again."""
+        return [f"swarm-{self.seed}-{index:05}" for index in range(self.clients)]
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """The names behind each connection."""
+        names = self.names
+        return [names[start : start + self.multiplex] for start in range(0, len(names), self.multiplex)]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a swarm has done."""
+
+    clients: int
+    reported: int
+    failed: int
+    seconds: float
+
+
+class _Stopped(Exception):  # noqa: N818 - never leaves this file
+    """The swarm ends because another of its threads has, or because somebody wants it to."""
+
+
+def run_swarm(swarm: Swarm, open_log: Callable[[str], Log]) -> Totals:
+    """Take part until the federation has finished. `open_log` makes a connection for the client it names first.
+
+    Raises the first error of any connection: `UsageError` for a model of another size,
+    `FederationFailedError`, `TransportError`, `RemoteError`.
+    """
+    began, stop = time.monotonic(), threading.Event()
+    groups = swarm.groups
+    with Heartbeats(swarm.heartbeat_period_seconds) as heartbeats, ThreadPoolExecutor(len(groups)) as pool:
+        workers = [_Worker(swarm, group, stop) for group in groups]
+        try:
+            futures = [pool.submit(worker.run, open_log, heartbeats) for worker in workers]
+            ended = wait(futures, return_when=FIRST_EXCEPTION).done
+        finally:
+            stop.set()
+    _raise_first(ended)
+    reported, failed = sum(each.reported for each in workers), sum(each.failed for each in workers)
+    return Totals(swarm.clients, reported, failed, time.monotonic() - began)
+
+
+def _raise_first(futures: Iterable[Future[None]]) -> None:
+    for future in futures:
+        future.result()
+
+
+class _Worker:
+    """One connection and the clients behind it, in a thread of its own."""
+
+    def __init__(self, swarm: Swarm, clients: Sequence[str], stop: threading.Event) -> None:
+        self.reported = 0
+        self.failed = 0
+        self._swarm = swarm
+        self._clients = clients
+        self._stop = stop
+        self._round = 0
+        self._received_seconds = 0.0
+
+    def run(self, open_log: Callable[[str], Log], heartbeats: Heartbeats) -> None:
+        try:
+            log = _StoppableLog(open_log(self._clients[0]), self._stop)
+            with Connection(log, self._clients, heartbeats) as connection:
+                for task in connection:
+                    self._answer(connection, task)
+        except _Stopped:
+            pass
+
+    def _answer(self, connection: Connection, task: Task) -> None:
+        self._check_size(connection.session.ledger.layout.model_bytes)
+        self._wait(task)
+        try:
+            connection.report(*self._work(task))
+            self.reported += 1
+        except UserFunctionError as error:
+            connection.fail(str(error))
+            self.failed += 1
+
+    def _work(self, task: Task) -> tuple[Weights | None, int]:
+        if not task.training:
+            return None, 0
+        if self._swarm.work.synthetic:
+            return synthetic.train(task.named, self._swarm.seed, task.client, task.round)
+        return task.weights, 1
+
+    def _wait(self, task: Task) -> None:
+        """The clients behind one connection work at the same time, as they would on machines of their own."""
+        if task.round != self._round:
+            self._round, self._received_seconds = task.round, time.monotonic()
+        remaining = self._received_seconds + self._swarm.work.seconds - time.monotonic()
+        if task.training and remaining > 0 and self._stop.wait(remaining):
+            raise _Stopped
+
+    def _check_size(self, model_bytes: int) -> None:
+        wanted = self._swarm.model_bytes
+        if wanted is not None and wanted != model_bytes:
+            raise UsageError(
+                f"the federation's model has {model_bytes} bytes, not the {wanted} of --model-size: start the "
+                "server with the same --model-size, or leave it out here"
+            )
+
+
+class _StoppableLog:
+    """A log whose `poll` raises `_Stopped` once the swarm is to stop."""
+
+    def __init__(self, log: Log, stop: threading.Event) -> None:
+        self._log = log
+        self._stop = stop
+        self.append, self.flush, self.close = log.append, log.flush, log.close
+        self.follow, self.unfollow, self.delete_before = log.follow, log.unfollow, log.delete_before
+        self.start_offsets, self.end_offsets = log.start_offsets, log.end_offsets
+
+    def poll(self, timeout_seconds: float) -> Sequence[Record | Lost]:
+        if self._stop.is_set():
+            raise _Stopped
+        return self._log.poll(timeout_seconds)
