@@ -93,11 +93,11 @@ def make_app(weights: Weights) -> App:
         return new, num_examples, spread(new)
 
     @made.evaluate
-    def evaluate(weights: Weights, config: Config) -> tuple[int, Metrics]:
+    def evaluate(weights: Weights, _config: Config) -> tuple[int, Metrics]:
         return 1, spread(weights)
 
     @made.evaluate_global
-    def evaluate_global(weights: Weights, config: Config) -> Metrics:
+    def evaluate_global(weights: Weights, _config: Config) -> Metrics:
         return spread(weights)
 
     return made

@@ -146,11 +146,10 @@ class Federation:
         self.folder.mkdir()
         self.processes: list[Process] = []
 
-    def run(self, name: str, *arguments: str) -> Process:
-        """Start a command on this federation; `arguments` start with the command's name."""
-        command, *options = arguments
-        place = ["--broker", self.bootstrap, "--federation", self.name]
-        process = Process(f"{len(self.processes)}-{name}", [command, *place, *options], self.folder)
+    def run(self, name: str, command: str, *options: str) -> Process:
+        """Start a command on this federation; the process gets a name of its own for its files."""
+        place = ("--broker", self.bootstrap, "--federation", self.name)
+        process = Process(f"{len(self.processes)}-{name}", [*command.split(), *place, *options], self.folder)
         self.processes.append(process)
         return process
 

@@ -1,4 +1,4 @@
-"""Servers inside the test's own process, for what the command line cannot ask for: shards that overlap, few extensions."""
+"""Servers in the test's own process, for what the command line cannot ask for: shared shards, few extensions."""
 
 from __future__ import annotations
 

@@ -95,7 +95,9 @@ def check_copies_agree(topics: Topics) -> None:
     """Whoever computed a round computed the same: shard digests and RoundClosed do not differ between writers."""
     topics.all_entries(table.SHARDS)
     results = topics.messages(table.SHARDS, ShardResult)
-    assert len({(r.round, r.shard, r.model.digest) for r in results}) == len({(r.round, r.shard) for r in results})
+    assert len({(r.round, r.shard, r.model.digest) for r in results}) == len(
+        {(r.round, r.shard) for r in results}
+    )
     topics.all_entries(table.CONTROL)
     closed = topics.messages(table.CONTROL, RoundClosed)
     assert len({(c.round, c.model_sha256) for c in closed}) == len({c.round for c in closed})
