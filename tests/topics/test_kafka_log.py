@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    NewTopic,
-    ResourceType,
-)
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from fdstream.errors import RemoteError, TransportError, UsageError
 from fdstream.topics import table
@@ -33,12 +25,6 @@ def raw(kafka: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": kafka})
 
 
-def _set(raw: AdminClient, topic: str, name: str, value: str) -> None:
-    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    raw.incremental_alter_configs([resource])[resource].result()
-
-
 def test_a_chunk_of_the_default_size_passes_and_a_larger_record_names_the_limit(open_log: OpenLog) -> None:
     log = open_log()
     log.append(TOPIC, 0, bytes(table.CHUNK_BYTES + 1000))
@@ -55,12 +41,13 @@ def test_a_chunk_of_the_default_size_passes_and_a_larger_record_names_the_limit(
 def test_what_the_broker_refuses_is_raised_from_then_on(
     open_log: OpenLog, federation: str, raw: AdminClient
 ) -> None:
-    _set(raw, table.full_name(federation, table.MEMBERS), "max.message.bytes", "1000")
+    name = table.full_name(federation, "narrow")
+    raw.create_topics([NewTopic(name, 1, 1, config={"max.message.bytes": "1000"})])[name].result()
     log = open_log()
     acked: list[int] = []
-    log.append(table.MEMBERS, 0, os.urandom(5000), on_ack=acked.append)
+    log.append("narrow", 0, bytes(5000), on_ack=acked.append)
     for call in (log.flush, lambda: log.poll(0), lambda: log.append(TOPIC, 0, b"x")):
-        with pytest.raises(TransportError, match=r"members: the record is too large .*max\.message\.bytes"):
+        with pytest.raises(TransportError, match=r"narrow: the record is too large .*max\.message\.bytes"):
             call()
     assert acked == []
 
