@@ -61,6 +61,13 @@ def test_a_missing_topic_is_named(open_log: OpenLog) -> None:
         open_log().end_offsets("nonsense2")
 
 
+def test_a_missing_partition_is_named(open_log: OpenLog) -> None:
+    log = open_log()
+    log.append(TOPIC, 99, b"x")
+    with pytest.raises(TransportError, match=r"partition 99 of topic .*updates: it does not exist"):
+        log.flush()
+
+
 def test_nothing_here_creates_a_topic(open_log: OpenLog, federation: str, raw: AdminClient) -> None:
     log = open_log(topic_metadata_propagation_max_ms="500")
     log.follow("unborn", 0, 0)
