@@ -42,6 +42,7 @@ class Server:
         self._opening: Opening | None = None
         self._working_on = 0  # the round that owners and book are for
         self._rejected: Counter[str] = Counter()
+        self._follows_shards = False
         self._lost: list[Lost] = []  # to be judged once caught up
         self._strategy: Strategy | None = None
 
@@ -214,10 +215,12 @@ class Server:
         self._rejected.clear()
         self.owners = {}
         self.book = ReportBook(opened, entry.record.offset, self.ledger.layout)
-        effects: Effects = [
-            Follow(table.SHARDS, shard, opened.shards_start[shard])
-            for shard in self.ledger.layout.active_shards
-        ]
+        effects: Effects = []
+        if not self._follows_shards:
+            # Once is enough: the ledger keeps what shards say of rounds that it has not heard of yet.
+            self._follows_shards = True
+            for shard in self.ledger.layout.active_shards:
+                effects.append(Follow(table.SHARDS, shard, opened.shards_start[shard]))
         effects.append(Follow(table.reports(self.ledger.slot), 0, opened.reports_start))
         return effects + self._take_up(self.assigned, before)
 
