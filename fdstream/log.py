@@ -61,7 +61,7 @@ class Log(Protocol):
         """Stop delivering a partition; nothing of it is delivered afterwards."""
 
     def poll(self, timeout_seconds: float) -> Sequence[Record | Lost]:
-        """Records of the followed partitions, each partition in order; empty after the timeout."""
+        """Records of the followed partitions, each in order; empty after the timeout, or sooner after an ack."""
 
     def end_offsets(self, topic: str) -> list[int]:
         """For each partition the offset that the next record will get; acknowledged records lie below it."""

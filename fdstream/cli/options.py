@@ -39,8 +39,8 @@ federation = click.option(  # federation: str
     "--federation",
     type=Checked(
         "name",
-        re.compile(r"[A-Za-z0-9._-]{1,100}").fullmatch,
-        "1 to 100 letters, digits, '.', '_' or '-'",
+        re.compile(r"[A-Za-z0-9_-]{1,100}").fullmatch,
+        "1 to 100 letters, digits, '_' or '-'",
     ),
     metavar="NAME",
     default="default",
