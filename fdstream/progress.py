@@ -1,0 +1,283 @@
+"""How the rounds of a federation go, as people want to see it: facts in, lines of a table out.
+
+`Rounds` keeps what is known of the rounds that are not complete yet, `line` writes a complete one, `Display` shows
+both: on a terminal with what is going on now below the lines, elsewhere the lines alone. Knows no Kafka and no
+processes; a federation is read from its `Ledger`, and reports as they are heard.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from fdstream.dtypes import update_dtype
+from fdstream.ledger import Ledger, Phase
+from fdstream.messages import Metrics, Report, RoundClosed
+
+HEADINGS = ("round", "reported", "held-out", "federated", "up", "down", "seconds")
+WIDTHS = (5, 10, 11, 11, 8, 8, 8)
+LAST_HEADING = "  last to report"
+REFRESHES_PER_SECOND = 8
+MOST_BEHIND = 3  # rounds that wait for a server's evaluation
+
+
+@dataclass(slots=True)
+class Round:
+    """One round and the model that came out of it. Times are seconds on the clock of whoever is reporting."""
+
+    number: int
+    training: bool
+    opened: float
+    asked: int  # how many reports close it
+    closed: float | None = None
+    num_clients: int = 0  # in the cohort
+    reported: dict[str, float] = field(default_factory=dict)  # client -> when
+    failed: dict[str, str] = field(default_factory=dict)  # client -> why
+    held_out: Metrics | None = None  # what the server's own evaluation found
+    federated: Metrics | None = None  # weighted means of what the clients found
+    up_bytes: int = 0  # payload of the cohort's updates
+    down_bytes: int = 0  # payload of the model, once for each client in the cohort
+
+    @property
+    def seconds(self) -> float:
+        return 0.0 if self.closed is None else self.closed - self.opened
+
+    def last_to_report(self) -> list[tuple[str, float]]:
+        """Clients and the seconds they took, the slowest first."""
+        took = [(client, seconds - self.opened) for client, seconds in list(self.reported.items())]
+        return sorted(took, key=lambda pair: (-pair[1], pair[0]))
+
+
+class Rounds:
+    """Folds a ledger, looked at after every change, and reports into rounds.
+
+    The model that came out of a round is evaluated by the clients in the next one, and by the server beside that.
+    So a round is complete when the next one has closed and the server's evaluation is there, or will not come:
+    a server leaves one out when it is overtaken.
+    """
+
+    def __init__(self) -> None:
+        self.num_rounds = 0
+        self.open: list[Round] = []  # those not complete, the newest last
+        self._complete: list[Round] = []
+        self._model_bytes = 0
+        self._update_bytes = 0
+        self._closed: RoundClosed | None = None
+        self._evaluated = 0  # the last round whose model the server has evaluated
+
+    @property
+    def current(self) -> Round | None:
+        """The round in which clients work now."""
+        return self.open[-1] if self.open and self.open[-1].closed is None else None
+
+    def look(self, ledger: Ledger, now: float) -> None:
+        """See what has changed; to be called after each control record."""
+        if ledger.opened is None:
+            return
+        if ledger.closed_record is not None and ledger.closed_record is not self._closed:
+            self._close(ledger.closed_record, now)
+        if ledger.round > (self.open[-1].number if self.open else 0) and ledger.phase is Phase.COLLECTING:
+            self._open(ledger, now)
+        for made in self.open:
+            if (evaluated := ledger.evaluated.get(made.number + 1)) is not None:
+                made.held_out = evaluated.metrics
+        self._evaluated = max(self._evaluated, *ledger.evaluated, 0)
+        self._complete_what_is()
+
+    def hear(self, report: Report, now: float) -> None:
+        """A client's report, or that it failed; perhaps after the control records that followed from it."""
+        found = next((made for made in self.open if made.number == report.round), None)
+        if found is None:
+            return
+        if report.failure is not None:
+            found.failed[report.client] = report.failure
+        elif report.client not in found.reported:
+            found.failed.pop(report.client, None)
+            found.reported[report.client] = now
+
+    def end(self) -> None:
+        """Nothing more will come: what is closed is complete."""
+        self._complete += [made for made in self.open if made.closed is not None]
+        self.open = []
+
+    def take_complete(self) -> list[Round]:
+        """The rounds of training that became complete since the last call, in order."""
+        taken, self._complete = self._complete, []
+        return [made for made in taken if made.training]
+
+    def _open(self, ledger: Ledger, now: float) -> None:
+        settings, layout = ledger.federation.settings, ledger.layout
+        self.num_rounds = settings.num_rounds
+        self._model_bytes = layout.model_bytes
+        self._update_bytes = sum(chunk.size * update_dtype(chunk.dtype).itemsize for chunk in layout.chunks)
+        training = ledger.round_opened.training
+        self.open.append(Round(ledger.round, training, now, settings.max_clients))
+
+    def _close(self, closed: RoundClosed, now: float) -> None:
+        self._closed = closed
+        for made in self.open:
+            if made.number == closed.round - 1:
+                made.federated = closed.evaluate_metrics
+            elif made.number == closed.round:
+                made.closed, made.num_clients = now, closed.num_clients
+                made.up_bytes = closed.num_clients * self._update_bytes
+                made.down_bytes = closed.num_clients * self._model_bytes
+
+    def _complete_what_is(self) -> None:
+        while self.open and self._is_complete(self.open[0]):
+            self._complete.append(self.open[0])
+            self.open = self.open[1:]
+
+    def _is_complete(self, made: Round) -> bool:
+        if made.federated is None:
+            return False
+        awaited = 0 < self._evaluated <= made.number
+        return made.held_out is not None or not awaited or self.open[-1].number > made.number + MOST_BEHIND
+
+
+# As text
+
+
+def heading() -> str:
+    """The table's first line."""
+    cells = [name.rjust(width) for name, width in zip(HEADINGS, WIDTHS, strict=True)]
+    return "".join(cells) + LAST_HEADING
+
+
+def line(made: Round, width: int) -> str:
+    """A round as one line of at most `width` columns, where the table fits in as many."""
+    cells = (
+        str(made.number),
+        f"{made.num_clients}/{made.asked}",
+        metric(made.held_out),
+        metric(made.federated),
+        size(made.up_bytes),
+        size(made.down_bytes),
+        duration(made.seconds),
+    )
+    text = "".join(cell.rjust(width) for cell, width in zip(cells, WIDTHS, strict=True))
+    failed = [f"{client} failed" for client in made.failed]
+    return text + _as_fit([*failed, *_slowest(made)], width - len(text) - 2)
+
+
+def _slowest(made: Round) -> list[str]:
+    return [f"{client} {duration(seconds)}" for client, seconds in made.last_to_report()]
+
+
+def _as_fit(words: Sequence[str], width: int) -> str:
+    """Two spaces and as many of the words as `width` columns take."""
+    taken = ""
+    for word in words:
+        longer = f"{taken}, {word}" if taken else word
+        if len(longer) > width:
+            break
+        taken = longer
+    return f"  {taken}" if taken else ""
+
+
+def metric(metrics: Mapping[str, float] | None) -> str:
+    """The accuracy in percent if there is one, else the first metric by its name."""
+    if not metrics:
+        return "-"
+    if "accuracy" in metrics:
+        return f"{100 * metrics['accuracy']:.1f} %"
+    name, value = min(metrics.items())
+    return f"{name[:4]} {value:.2g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds with hundredths where they matter."""
+    return f"{seconds:.2f}" if seconds < 100 else f"{seconds:.0f}"
+
+
+def size(count_bytes: int) -> str:
+    """A number of bytes with three figures: 999 B, 38.9 kB, 12.0 MB."""
+    value, units = float(count_bytes), ["B", "kB", "MB", "GB", "TB", "PB"]
+    while value >= 999.5 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.{0 if units[0] == 'B' or value >= 99.95 else 1}f} {units[0]}"
+
+
+def doing(rounds: Rounds, everybody: Collection[str], elapsed_seconds: float, width: int) -> str:
+    """What is going on in the current round, in one line; `everybody` who is known to take part."""
+    current = rounds.current
+    if current is None:
+        return "between rounds" if rounds.open else "waiting for the first round"
+    what = (
+        f"round {current.number} of {rounds.num_rounds}" if current.training else "evaluating the final model"
+    )
+    text = f"{what}, {elapsed_seconds:.0f} s: {len(current.reported)} of {current.asked} reported"
+    waiting = [client for client in everybody if client not in current.reported]
+    if not waiting or not current.reported:
+        return text
+    named = _as_fit(waiting, width - len(text) - len("; waiting for "))
+    return f"{text}; waiting for {named.strip()}" if named else f"{text}; waiting for {len(waiting)}"
+
+
+class Display:
+    """Shows rounds on a console. A context manager; `show` after every change."""
+
+    def __init__(self, console: Console, rounds: Rounds, everybody: Collection[str] = ()) -> None:
+        self.rounds = rounds
+        self.activity: str | None = None  # what goes on beside the rounds, instead of the current one
+        self._console = console
+        self._everybody = everybody
+        self._headed = False
+        self._since = (0, time.monotonic())  # the current round's number, and when it was first seen
+        self._spinner = Spinner("dots")
+        self._live = Live(
+            console=console,
+            get_renderable=self._bottom,
+            refresh_per_second=REFRESHES_PER_SECOND,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+        if kind is None:
+            self.rounds.end()
+        self.show()
+
+    def show(self) -> None:
+        """Print the rounds that are complete."""
+        if self.rounds.open and not self._headed:
+            self._headed = True
+            self.say(heading(), style="bold")
+        for made in self.rounds.take_complete():
+            self.say(line(made, self._width))
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """One line above what is going on."""
+        self._console.print(Text(text, style=style or ""), soft_wrap=True)
+
+    @property
+    def _width(self) -> int:
+        return self._console.width - 1 if self._console.is_terminal else 120
+
+    def _bottom(self) -> Group:
+        current = self.rounds.current
+        number = current.number if current else 0
+        if self._since[0] != number:
+            self._since = (number, time.monotonic())
+        width = self._width - 2  # of the spinner
+        elapsed = time.monotonic() - self._since[1]
+        text = self.activity or doing(self.rounds, self._everybody, elapsed, width)
+        self._spinner.update(text=Text(text[:width], no_wrap=True))
+        closed = [made for made in self.rounds.open if made.training and made.closed is not None]
+        return Group(*(Text(line(made, self._width), no_wrap=True) for made in closed), self._spinner)
