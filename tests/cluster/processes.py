@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from typing import Any, Self, TypeVar
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 150.0
 PAUSE_SECONDS = 0.01
 APP = "tests.cluster.apps:app"
 CHUNK_BYTES = 128
@@ -56,6 +57,11 @@ class Process:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def member(self) -> str:
+        """What a server calls itself in heartbeats."""
+        return f"{socket.gethostname()}-{self._process.pid}"
 
     @property
     def running(self) -> bool:
