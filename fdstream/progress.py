@@ -1,31 +1,22 @@
 """How the rounds of a federation go, as people want to see it: facts in, lines of a table out.
 
-`Rounds` keeps what is known of the rounds that are not complete yet, `line` writes a complete one, `Display` shows
-both: on a terminal with what is going on now below the lines, elsewhere the lines alone. Knows no Kafka and no
-processes; a federation is read from its `Ledger`, and reports as they are heard.
+`Rounds` keeps what is known of the rounds that are not complete yet, `line` writes a complete one, `doing` says what
+goes on. Knows no Kafka, no terminal and no clock: a federation is read from its `Ledger`, reports as they are
+heard. `fdstream.display` shows it.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
-
-from rich.console import Console, Group
-from rich.live import Live
-from rich.spinner import Spinner
-from rich.text import Text
 
 from fdstream.dtypes import update_dtype
 from fdstream.ledger import Ledger, Phase
 from fdstream.messages import Metrics, Report, RoundClosed
 
 HEADINGS = ("round", "reported", "held-out", "federated", "up", "down", "seconds")
-WIDTHS = (5, 10, 11, 11, 8, 8, 8)
+WIDTHS = (5, 10, 10, 11, 9, 9, 8)
 LAST_HEADING = "  last to report"
-REFRESHES_PER_SECOND = 8
 MOST_BEHIND = 3  # rounds that wait for a server's evaluation
 
 
@@ -216,68 +207,10 @@ def doing(rounds: Rounds, everybody: Collection[str], elapsed_seconds: float, wi
         f"round {current.number} of {rounds.num_rounds}" if current.training else "evaluating the final model"
     )
     text = f"{what}, {elapsed_seconds:.0f} s: {len(current.reported)} of {current.asked} reported"
+    if current.failed:
+        text += f", {len(current.failed)} failed"
     waiting = [client for client in everybody if client not in current.reported]
     if not waiting or not current.reported:
         return text
     named = _as_fit(waiting, width - len(text) - len("; waiting for "))
     return f"{text}; waiting for {named.strip()}" if named else f"{text}; waiting for {len(waiting)}"
-
-
-class Display:
-    """Shows rounds on a console. A context manager; `show` after every change."""
-
-    def __init__(self, console: Console, rounds: Rounds, everybody: Collection[str] = ()) -> None:
-        self.rounds = rounds
-        self.activity: str | None = None  # what goes on beside the rounds, instead of the current one
-        self._console = console
-        self._everybody = everybody
-        self._headed = False
-        self._since = (0, time.monotonic())  # the current round's number, and when it was first seen
-        self._spinner = Spinner("dots")
-        self._live = Live(
-            console=console,
-            get_renderable=self._bottom,
-            refresh_per_second=REFRESHES_PER_SECOND,
-            transient=True,
-        )
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
-        if kind is None:
-            self.rounds.end()
-        self.show()
-
-    def show(self) -> None:
-        """Print the rounds that are complete."""
-        if self.rounds.open and not self._headed:
-            self._headed = True
-            self.say(heading(), style="bold")
-        for made in self.rounds.take_complete():
-            self.say(line(made, self._width))
-
-    def say(self, text: str, style: str | None = None) -> None:
-        """One line above what is going on."""
-        self._console.print(Text(text, style=style or ""), soft_wrap=True)
-
-    @property
-    def _width(self) -> int:
-        return self._console.width - 1 if self._console.is_terminal else 120
-
-    def _bottom(self) -> Group:
-        current = self.rounds.current
-        number = current.number if current else 0
-        if self._since[0] != number:
-            self._since = (number, time.monotonic())
-        width = self._width - 2  # of the spinner
-        elapsed = time.monotonic() - self._since[1]
-        text = self.activity or doing(self.rounds, self._everybody, elapsed, width)
-        self._spinner.update(text=Text(text[:width], no_wrap=True))
-        closed = [made for made in self.rounds.open if made.training and made.closed is not None]
-        return Group(*(Text(line(made, self._width), no_wrap=True) for made in closed), self._spinner)

@@ -54,7 +54,7 @@ def command(clients: int, rounds: int, seed: int, save_path: Path, as_json: bool
         outcome = run(plan, console)
     except ChildFailedError as error:
         for line in error.tail:
-            click.echo(f"  | {logs.plain(line)}", err=True)
+            click.echo(f"  {error.name} | {logs.plain(line)}", err=True)
         raise
     for line in summary(plan, outcome):
         console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from fdstream.cli import options
-from fdstream.cli.base import Command, print_result
+from fdstream.cli.base import LOG_FORMAT, Command, print_result
 from fdstream.cli.param_types import ByteSize
 
 if TYPE_CHECKING:
@@ -57,10 +59,14 @@ def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **valu
     Servers of one federation share its work: start more of them, kill any, start again where the log stands.
     The first one opens the federation with its settings; the others adopt them.
     """
+    from rich.console import Console
+
+    from fdstream.display import Audience
     from fdstream.npz import save_npz
     from fdstream.server.start import start_server
 
     plan = make_plan(ctx, values)
+    audience = Audience(log_progress)
     with start_server(
         values["broker"],
         values["federation"],
@@ -68,15 +74,21 @@ def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **valu
         plan,
         kafka=values["kafka"],
         heartbeat_period_seconds=values["heartbeat_period_seconds"],
-        observe=log_progress,
+        observe=audience,
     ) as run:
-        summary = run.run()
+        with audience.show(run.core.ledger, Console(stderr=True)) if is_watched(ctx) else nullcontext():
+            summary = run.run()
         if save_path is not None:
             save_npz(save_path, run.final_weights())
     facts = {"rounds": summary.rounds, "clients": summary.clients, "model_sha256": summary.model_sha256}
     logger.info("the federation has finished: all its rounds are done", extra=facts)
     if as_json:
         print_result(asdict(summary))
+
+
+def is_watched(ctx: click.Context) -> bool:
+    """Whether somebody sits before a terminal who is not asked to do without, by --log-format or --log-level."""
+    return sys.stderr.isatty() and ctx.meta[LOG_FORMAT] == "human" and logger.isEnabledFor(logging.INFO)
 
 
 def choose_app(ctx: click.Context, values: dict[str, Any]) -> App:

@@ -19,15 +19,16 @@ from typing import Any, Literal, Self
 from fdstream.demo import nursery
 from fdstream.errors import FederationFailedError
 
-NURSERY = "the nursery"
+NURSERY = "nursery"
 TAIL_LINES = 12
 PATIENCE_SECONDS = 4.0  # with the nursery, beyond what it grants its children
 
 
 class ChildFailedError(FederationFailedError):
-    """A child process ended with an error. `tail` are the last lines of its log."""
+    """The child process `name` ended with an error. `tail` are the last lines of its log."""
 
     def __init__(self, name: str, status: int, log: Path) -> None:
+        self.name = name
         lines = log.read_text("utf-8", errors="replace").splitlines() if log.exists() else []
         self.tail = [line for line in lines if line.strip()][-TAIL_LINES:]
         super().__init__(f"{name} {_how(status)}; its log: {log}")

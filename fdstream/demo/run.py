@@ -27,8 +27,9 @@ from fdstream.demo.surroundings import (
     method,
     scratch_folder,
 )
+from fdstream.display import Display
 from fdstream.examples import digits
-from fdstream.progress import Display, Rounds, metric
+from fdstream.progress import Rounds, metric
 from fdstream.topics.admin import Admin
 
 if TYPE_CHECKING:
