@@ -32,7 +32,7 @@ class Display:
 
     def __init__(self, console: Console, rounds: Rounds, everybody: Collection[str] = ()) -> None:
         self.rounds = rounds
-        self.activity: str | None = None  # what goes on beside the rounds, instead of the current one
+        self._activity: str | None = None
         self._console = console
         self._everybody = everybody
         self._headed = False
@@ -58,6 +58,11 @@ class Display:
         self.rounds.end()
         self.show()
 
+    def tell(self, activity: str | None) -> None:
+        """What goes on besides the rounds, to be shown instead of the current one until told otherwise."""
+        self._activity = activity
+        self._refresh()
+
     def show(self) -> None:
         """Print the rounds that are complete."""
         if self.rounds.open and not self._headed:
@@ -66,8 +71,8 @@ class Display:
         complete = self.rounds.take_complete()
         for made in complete:
             self.say(line(made, self._width))
-        if complete and self._live.is_started:
-            self._live.refresh()  # or they would be seen twice until the next time
+        if complete:
+            self._refresh()  # or they would be seen twice until the next time
 
     def say(self, text: str, style: str | None = None) -> None:
         """One line above what is going on."""
@@ -77,6 +82,10 @@ class Display:
     def _width(self) -> int:
         return self._console.width - 1 if self._console.is_terminal else PLAIN_WIDTH
 
+    def _refresh(self) -> None:
+        if self._live.is_started:
+            self._live.refresh()
+
     def _bottom(self) -> Group:
         width = self._width - 2  # of the spinner
         self._spinner.update(text=Text(self._doing(width)[:width], no_wrap=True))
@@ -85,12 +94,12 @@ class Display:
 
     def _doing(self, width: int) -> str:
         current = self.rounds.current
-        what = self.activity or (current and current.number)
+        what = self._activity or (current and current.number)
         if self._since[0] != what:
             self._since = (what, time.monotonic())
         elapsed_seconds = time.monotonic() - self._since[1]
-        if self.activity is not None:
-            return f"{self.activity}, {elapsed_seconds:.0f} s"
+        if self._activity is not None:
+            return f"{self._activity}, {elapsed_seconds:.0f} s"
         return doing(self.rounds, self._everybody, elapsed_seconds, width)
 
 

@@ -38,7 +38,7 @@ Order = dict[str, Any]
 
 def main(method: str, modules: list[str]) -> None:
     """Serve orders until stdin ends."""
-    die_with_parent()
+    on_parents_death(signal.SIGTERM)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what an import prints is no answer
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -55,10 +55,10 @@ def main(method: str, modules: list[str]) -> None:
         nursery.end()
 
 
-def die_with_parent() -> None:
-    """On Linux the kernel ends this process when the thread that started it has ended, whatever it is doing."""
+def on_parents_death(number: signal.Signals) -> None:
+    """On Linux the kernel sends this process the signal when the thread that started it has ended."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 class Nursery:
@@ -84,6 +84,7 @@ class Nursery:
 
     def end(self) -> None:
         """Stop every child, the stubborn by force, and wait until they are gone."""
+        self._answer = _keep_quiet  # perhaps nobody listens any more
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + GRACE_SECONDS
         while self._names and time.monotonic() < deadline:
@@ -108,6 +109,10 @@ class Nursery:
     def _signal(self, number: signal.Signals) -> None:
         for pid in self._names:  # not reaped yet, so the number is still theirs
             os.kill(pid, number)
+
+
+def _keep_quiet(answer: Order) -> None:
+    del answer
 
 
 def spawn(order: Order) -> int:
@@ -139,7 +144,7 @@ def _go_on_as(order: Order) -> NoReturn:
     """Be `python -m module arguments…` from here on."""
     status = 1
     try:
-        die_with_parent()
+        on_parents_death(signal.SIGKILL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for _, number, path, flags, mode in _files(order):
             os.dup2(os.open(path, flags, mode), number)

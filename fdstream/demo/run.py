@@ -134,7 +134,7 @@ class Demo:
         with Admin(self._cluster.bootstrap, settings={}) as admin:
             admin.create_topics(FEDERATION, SHARDS)
         self._done(f"Apache Kafka answers at {self._cluster.bootstrap}")
-        self._display.activity = "importing Keras"
+        self._display.tell("importing Keras")
 
     def train(self, seat: Seat) -> dict[str, Any]:
         """Train centrally, then in the federation; both results."""
@@ -196,7 +196,7 @@ class Demo:
 
     def _begin(self, what: str | None) -> None:
         self._begun = time.monotonic()
-        self._display.activity = what
+        self._display.tell(what)
 
     def _done(self, what: str) -> None:
         self._display.say(f"{what} ({time.monotonic() - self._begun:.1f} s)")
