@@ -7,7 +7,7 @@ from fdstream.errors import RemoteError
 from fdstream.flat import FlatModel
 from fdstream.layout import Layout
 from fdstream.ledger import Ledger, Phase
-from fdstream.log import Log, Lost
+from fdstream.log import Log, Lost, Record
 from fdstream.messages import ModelChunk, RoundOpened, ShardModel
 from fdstream.serde.avro import decode
 from fdstream.topics import table
@@ -23,19 +23,26 @@ def fetch_model(log: Log, layout: Layout, topic: str, named: tuple[ShardModel, .
     assembly = Assembly(layout, named)
     for shard in layout.active_shards:
         log.follow(topic, shard, named[shard].start)
-    while assembly.missing_shards:
-        for item in log.poll(POLL_SECONDS):
-            if isinstance(item, Lost):
-                raise RemoteError(
-                    f"{item.topic}[{item.partition}] no longer holds the model's chunks at offset {item.offset}: "
-                    "this round is past what the federation keeps (--keep-rounds)"
-                )
-            message = decode(item.value)
-            if item.topic == topic and isinstance(message, ModelChunk) and message.part == 0:
-                assembly.add(item.partition, message)
-    for shard in layout.active_shards:
-        log.unfollow(topic, shard)
+    try:
+        while assembly.missing_shards:
+            for item in log.poll(POLL_SECONDS):
+                if item.topic == topic:
+                    _take(assembly, item)
+    finally:
+        for shard in layout.active_shards:
+            log.unfollow(topic, shard)
     return assembly.model
+
+
+def _take(assembly: Assembly, item: Record | Lost) -> None:
+    if isinstance(item, Lost):
+        raise RemoteError(
+            f"{item.topic}[{item.partition}] no longer holds the model's chunks at offset {item.offset}: "
+            "this round is past what the federation keeps (--keep-rounds)"
+        )
+    message = decode(item.value, table.records(item.topic))
+    if isinstance(message, ModelChunk) and message.part == 0:
+        assembly.add(item.partition, message)
 
 
 def newest_version(ledger: Ledger) -> int:

@@ -14,7 +14,7 @@ from fdstream.errors import RemoteError
 from fdstream.events import Append, Effects, Ends, Entry, Event, Follow, ReadEnds, Tell, Tick, Uploaded
 from fdstream.ledger import Ledger, Phase, lost_history
 from fdstream.log import Lost
-from fdstream.messages import Refusal, Rejected, Report, RoundClosed
+from fdstream.messages import FederationOpened, Refusal, Rejected, Report, RoundClosed
 from fdstream.server.book import ACCEPTED, FAILED, ReportBook
 from fdstream.server.coordinator import Coordinator
 from fdstream.server.opening import Opening, Proposal
@@ -35,7 +35,7 @@ class Server:
         self.owners: dict[int, ShardOwner] = {}
         self.assigned: frozenset[int] = frozenset()
         self.now_seconds = 0.0
-        self._control_end = control_end
+        self._control_end = self._history_end = control_end
         self.control_position = 0
         self._new_id = new_id
         self._coordinator = Coordinator(self.ledger, new_id)
@@ -123,16 +123,24 @@ class Server:
         return []
 
     def _on_history(self, entry: Entry) -> Effects:
-        phase, listening = self.ledger.phase, not self.caught_up
+        phase, listening = self.ledger.phase, self.control_position < self._history_end
         if entry.record.topic == table.CONTROL:
             self.control_position = max(self.control_position, entry.record.offset + 1)
         counted = self.ledger.fold(entry)
         effects: Effects = []
         if counted and not listening and isinstance(entry.message, RoundClosed):
             effects.append(Tell("round closed", {"record": entry.message}))
-        if (listening and self.caught_up) or (self.ledger.phase is not phase and not listening):
+        if not counted and self._is_foreign(entry.message):
+            effects += self._reject(entry, "of another federation", "")
+        if self.ledger.phase is not phase and not listening:
             effects.append(Tell("phase", {"phase": self.ledger.phase, "round": self.ledger.round}))
         return effects + self._own()
+
+    def _is_foreign(self, message: object) -> bool:
+        """Whether a record is of another life of the federation; whoever lost the race to open it is not."""
+        opened = self.ledger.opened
+        stranger = opened is not None and getattr(message, "nonce", None) != opened.nonce
+        return stranger and not isinstance(message, FederationOpened)
 
     def _on_report(self, entry: Entry) -> Effects:
         outcome = self.book.add(entry) if self.book is not None else None

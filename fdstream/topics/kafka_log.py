@@ -25,13 +25,14 @@ from fdstream.topics.handles import (
     make_producer,
     sentence,
 )
-from fdstream.topics.metadata import REQUEST_TIMEOUT_SECONDS, partition_counts
+from fdstream.topics.metadata import partition_counts
 from fdstream.topics.reader import Reader
 from fdstream.topics.settings import admin_settings, producer_settings, reader_settings
 
 _SLICE_SECONDS = 0.001
 _LONGEST_WAIT_SECONDS = 1.0
 _BACK_PRESSURE_SECONDS = 0.05
+_OFFSETS_TIMEOUT_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
 
 
@@ -174,8 +175,12 @@ class KafkaLog:
             try:
                 places = [TopicPartition(name, index) for index in range(self._partition_count(name))]
                 asked = dict.fromkeys(places, where)
-                futures = self._admin().list_offsets(asked, request_timeout=REQUEST_TIMEOUT_SECONDS)
+                futures = self._admin().list_offsets(asked, request_timeout=_OFFSETS_TIMEOUT_SECONDS)
                 offsets = [futures[place].result().offset for place in places]
+                if (
+                    min(offsets) < 0
+                ):  # librdkafka's answer, without an error, for a leader that it cannot reach
+                    raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
             except KafkaException as error:
                 self._endure(error.args[0], f"look up offsets of topic {name}")
             else:
@@ -192,6 +197,8 @@ class KafkaLog:
         self._weather.notice(error)
         self._admin().poll(_RETRY_SECONDS)
         self._check()
+        if error.code() == KafkaError.LEADER_NOT_AVAILABLE:
+            self._lazy_admin = None  # only a new handle asks for the leaders again
 
     def _partition_count(self, name: str) -> int:
         """Partitions never change in number while a federation lives."""
