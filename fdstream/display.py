@@ -36,7 +36,7 @@ class Display:
         self._console = console
         self._everybody = everybody
         self._headed = False
-        self._since: tuple[object, float] = (None, 0.0)  # what goes on, and when it was first seen
+        self._since: dict[str, tuple[object, float]] = {}  # what goes on, and when it was first seen
         self._spinner = Spinner("dots")
         self._live = Live(
             console=console,
@@ -94,13 +94,17 @@ class Display:
 
     def _doing(self, width: int) -> str:
         current = self.rounds.current
-        what = self._activity or (current and current.number)
-        if self._since[0] != what:
-            self._since = (what, time.monotonic())
-        elapsed_seconds = time.monotonic() - self._since[1]
+        of_round_seconds = self._elapsed_seconds("round", current and current.number)
+        of_activity_seconds = self._elapsed_seconds("activity", self._activity)
         if self._activity is not None:
-            return f"{self._activity}, {elapsed_seconds:.0f} s"
-        return doing(self.rounds, self._everybody, elapsed_seconds, width)
+            return f"{self._activity}, {of_activity_seconds:.0f} s"
+        return doing(self.rounds, self._everybody, of_round_seconds, width)
+
+    def _elapsed_seconds(self, kind: str, what: object) -> float:
+        now = time.monotonic()
+        if kind not in self._since or self._since[kind][0] != what:
+            self._since[kind] = (what, now)
+        return now - self._since[kind][1]
 
 
 class Audience:

@@ -210,7 +210,13 @@ def doing(rounds: Rounds, everybody: Collection[str], elapsed_seconds: float, wi
     if current.failed:
         text += f", {len(current.failed)} failed"
     waiting = [client for client in everybody if client not in current.reported]
-    if not waiting or not current.reported:
-        return text
-    named = _as_fit(waiting, width - len(text) - len("; waiting for "))
-    return f"{text}; waiting for {named.strip()}" if named else f"{text}; waiting for {len(waiting)}"
+    return f"{text}{_named(waiting, width - len(text))}" if waiting and current.reported else text
+
+
+def _named(waiting: Sequence[str], width: int) -> str:
+    """Who is waited for, by name as far as `width` columns take them."""
+    for count in range(len(waiting), 0, -1):
+        more = f" and {len(waiting) - count} more" if count < len(waiting) else ""
+        if len(said := f"; waiting for {', '.join(waiting[:count])}{more}") <= width:
+            return said
+    return f"; waiting for {len(waiting)}"

@@ -190,7 +190,8 @@ def test_what_goes_on_is_said_in_one_line_that_fits() -> None:
     watched.see(report("b", 1), report("c", 1, "no disk"))
     said = doing(watched.rounds, everybody, 4.0, 80)
     assert said == "round 1 of 2, 4 s: 1 of 3 reported, 1 failed; waiting for a, c"
-    assert doing(watched.rounds, everybody, 4.0, len(said) - 1).endswith("; waiting for a")
+    longer = [*everybody, "a-client-with-a-long-name"]
+    assert doing(watched.rounds, longer, 4.0, 80).endswith("; waiting for a, c and 1 more")
     assert doing(watched.rounds, everybody, 4.0, 30).endswith("; waiting for 2")
     watched.see(closing(1), closed(1, 0.1))
     assert doing(watched.rounds, everybody, 4.0, 80) == "between rounds"

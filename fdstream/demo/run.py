@@ -141,8 +141,11 @@ class Demo:
         self._turn_until(seat, lambda: self._children.ready)
         self._done("Keras is imported, once for all processes")
         centralised = self._train_centrally(seat)
+        self._begin("starting the server and the clients, which compile their network")
         self._start_server()
         self._start_clients()
+        self._turn_until(seat, lambda: self._somebody_has_reported)
+        self._begin(None)
         everybody = {SERVER, *names(self._plan.clients)}
         self._turn_until(seat, lambda: everybody <= self._children.statuses.keys())
         seat.see_the_end(TURN_SECONDS)
@@ -175,10 +178,13 @@ class Demo:
         )
 
     def _start_clients(self) -> None:
-        self._begin(None)
         for index, name in enumerate(names(self._plan.clients)):
             which = ("--client-id", name, "--data-index", index, "--set", f"partitions={self._plan.clients}")
             self._children.start(name, "fdstream", "client", *self._place(), *which)
+
+    @property
+    def _somebody_has_reported(self) -> bool:
+        return any(made.reported or made.number > 1 for made in self._display.rounds.open)
 
     def _place(self) -> tuple[str, ...]:
         return "--broker", self._cluster.bootstrap, "--federation", FEDERATION
