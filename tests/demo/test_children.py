@@ -16,7 +16,7 @@ from typing import Literal
 import psutil
 import pytest
 
-from fdstream.demo.children import ChildFailedError, Children
+from fdstream.demo.children import PATIENCE_SECONDS, ChildFailedError, Children
 
 WAIT_SECONDS = 60
 Method = Literal["fork", "spawn"]
@@ -143,14 +143,17 @@ def test_on_exit_all_children_end_also_the_stubborn(folder: Path, method: Method
 
 
 def test_leaving_while_it_imports_waits_for_nothing(folder: Path) -> None:
-    (folder / "warm.py").write_text("import time; open('importing', 'w').close(); time.sleep(600)")
-    children = Children(
-        folder, method="fork", modules=["warm"], environment={**os.environ, "PYTHONPATH": str(folder)}
+    importing = folder / "importing"
+    (folder / "warm.py").write_text(
+        "import pathlib, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"pathlib.Path({str(importing)!r}).touch()\n"
+        "time.sleep(600)"
     )
-    started = time.monotonic()
-    with children:
-        children.check()
-    assert time.monotonic() - started < WAIT_SECONDS
+    with made(folder, "fork") as children:
+        until(children, importing.exists)
+        started = time.monotonic()
+    assert time.monotonic() - started < PATIENCE_SECONDS
 
 
 def test_a_nursery_that_cannot_import_is_named(folder: Path) -> None:
@@ -208,6 +211,17 @@ def test_children_end_when_their_parent_is_killed(folder: Path, method: Method) 
         assert len(pids) == 3
         process.kill()
         assert gone(pids)
+
+
+def test_on_linux_forks_end_when_parent_and_nursery_are_killed_at_once(folder: Path) -> None:
+    with parent(folder, "fork") as (process, pids):
+        nursery, *children = pids
+        os.kill(nursery, signal.SIGKILL)
+        process.kill()
+        if sys.platform == "linux":
+            assert gone(children)
+        else:
+            os.killpg(nursery, signal.SIGKILL)
 
 
 def test_forks_end_when_the_nursery_is_killed(folder: Path) -> None:
