@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fdstream.client.assembly import Assembly
 from fdstream.events import Effects, Entry, Follow, Unfollow
 from fdstream.ledger import Ledger
+from fdstream.log import Lost
 from fdstream.messages import ModelChunk
 from fdstream.topics import table
 
@@ -32,7 +33,7 @@ class Receiver:
         self.ledger = ledger
         self.assembly: Assembly | None = None
         self._round = 0
-        self._early: dict[int, _Early] = {}
+        self._early: dict[tuple[str, int], _Early] = {}  # by topic and partition
         self._early_bytes = 0
         self._followed: set[tuple[str, int]] = set()
 
@@ -52,7 +53,11 @@ class Receiver:
         self.assembly = Assembly(self.ledger.layout, self.ledger.round_opened.model)
         early, self._early, self._early_bytes = self._early, {}, 0
         shards = self.ledger.layout.active_shards
-        return [effect for shard in shards for effect in self._begin(shard, early.get(shard))]
+        return [
+            effect
+            for shard in shards
+            for effect in self._begin(shard, early.get((table.model(self.ledger.slot), shard)))
+        ]
 
     def release(self) -> Effects:
         """Forget the model: it has been used. Where not every client is asked, stop reading models."""
@@ -76,6 +81,16 @@ class Receiver:
         elif chunk.round == self.ledger.next_round:
             self._keep(entry)
 
+    def on_lost(self, lost: Lost) -> Effects:
+        """Records that were followed are deleted: those of earlier rounds are not missed, so follow this one's.
+
+        Where this round's own are gone the round is over, which `control` is about to say.
+        """
+        if not self.receiving or lost.topic != table.model(self.ledger.slot):
+            return []
+        start = self.ledger.round_opened.model[lost.partition].start
+        return [Follow(lost.topic, lost.partition, start)] if lost.offset < start else []
+
     def _begin(self, shard: int, early: _Early | None) -> Effects:
         assert self.assembly is not None
         offset = self.ledger.round_opened.model[shard].start
@@ -90,7 +105,7 @@ class Receiver:
         return [Follow(topic, shard, offset)]
 
     def _keep(self, entry: Entry) -> None:
-        early = self._early.setdefault(entry.record.partition, _Early())
+        early = self._early.setdefault((entry.record.topic, entry.record.partition), _Early())
         self._early_bytes += len(entry.record.value)
         if self._early_bytes > EARLY_BYTES:
             early.next_offset, early.entries = None, []

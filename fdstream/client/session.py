@@ -101,7 +101,8 @@ class Session:
                 return self._on_uploaded(event)
             case Lost() if event.topic == table.CONTROL:
                 raise lost_history(event)
-        # A model that was deleted belongs to a round that is over, which `control` is about to say.
+            case Lost():
+                return self.receiver.on_lost(event)
         return []
 
     def due(self) -> list[str]:
