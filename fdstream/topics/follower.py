@@ -26,9 +26,8 @@ _OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 class Follower:
     """Delivers followed partitions in order, each offset once per `follow`. `prefix` is that of the topics.
 
-    Offsets that hold no readable record (a transaction's marker, a compacted record) are skipped; where they
-    are the last of a partition, a record with an empty value and time 0 stands for them, so that whoever
-    waits for an end offset gets there.
+    For every offset that holds no readable record (a transaction's marker, a compacted record) a record with an
+    empty value and time 0 stands, so that whoever counts offsets, or waits for an end offset, gets there.
     """
 
     def __init__(self, make_reader: Callable[[int], Reader], weather: Weather, prefix: str) -> None:
@@ -126,6 +125,7 @@ class Follower:
         if error is not None:
             self._on_end(reader, place, offset, found)
         elif offset >= self._positions[place]:
+            self._fill(place, offset, found)
             found.append(self._record(message, place, offset))
             self._positions[place] = offset + 1
 
@@ -137,10 +137,13 @@ class Follower:
         return Record(*self._named(place), offset, seconds, message.value() or b"", message.key() or b"")
 
     def _on_end(self, reader: Reader, place: Place, end: int, found: list[Record | Lost]) -> None:
-        if self._positions[place] < end:
-            found.append(Record(*self._named(place), end - 1, 0.0, b""))
-            self._positions[place] = end
+        self._fill(place, end, found)
         self._hand_over(reader, place)
+
+    def _fill(self, place: Place, end: int, found: list[Record | Lost]) -> None:
+        for offset in range(self._positions[place], end):
+            found.append(Record(*self._named(place), offset, 0.0, b""))
+        self._positions[place] = max(end, self._positions[place])
 
     def _on_error(self, place: Place, error: KafkaError, found: list[Record | Lost]) -> None:
         if is_permanent(error):
