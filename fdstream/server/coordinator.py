@@ -34,6 +34,7 @@ class Coordinator:
         self._new_id = new_id
         self._asked: set[tuple[object, ...]] = set()
         self._accepted: tuple[int, ...] = ()
+        self._reports_end: tuple[object, int] = (None, 0)  # deadline, end of the reports when it had passed
         self._starts: dict[int, Ends] = {}  # round -> where its topics ended when this was asked
 
     def duties(self, book: ReportBook | None, now_seconds: float) -> Effects:
@@ -55,6 +56,8 @@ class Coordinator:
         ledger = self.ledger
         if kind == "open":
             self._starts = {round_number: event}
+        if kind == "late":
+            self._reports_end = ((round_number, ordinal), next(iter(event.offsets.values()))[0])
         if kind == "close" and ledger.phase is Phase.COLLECTING and self._is_now(round_number, ordinal):
             return [self._write(self._round_closing(event))]
         return []
@@ -120,6 +123,16 @@ class Coordinator:
         if self._owes_extension():
             return self._extend()
         if now_seconds < ledger.waiting_since_seconds + settings.deadline_seconds:
+            return []
+        return self._judge(book, count)
+
+    def _judge(self, book: ReportBook, count: int) -> Effects:
+        """The deadline has passed; who is absent shows once everything is read that was there by then."""
+        ledger, settings = self.ledger, self.ledger.federation.settings
+        deadline = (ledger.round, len(ledger.extensions))
+        if self._once("late", *deadline):
+            return [ReadEnds(("late", *deadline), (table.reports(ledger.slot),))]
+        if self._reports_end[0] != deadline or book.next_offset < self._reports_end[1]:
             return []
         if count >= settings.min_clients or not ledger.round_opened.training:
             return self._close(book)

@@ -283,13 +283,25 @@ class ShardOwner:
                 return back
         if self._subtracting or not self._once("publish"):
             return []
-        num_examples = sum(book.reports[offset].num_examples for offset in self.ledger.cohort)
+        num_examples = sum(report.num_examples for report in self._cohort(book))
         self.next_parts = self._apply(self._parts, num_examples)
         return self._upload(self.next_parts)
 
+    def _cohort(self, book: ReportBook) -> list[Report]:
+        """The cohort's reports, each with all its chunks in the sums: better no model than half a one."""
+        reports = [book.reports[offset] for offset in self.ledger.cohort]
+        for report in reports:
+            fault = self._fault(report)
+            if fault is not None:
+                raise RemoteError(
+                    f"shard {self.shard} of round {self.round}: the log takes {report.client} into the cohort, "
+                    f"and here {fault}; the log was changed after it was read: start a new federation"
+                )
+        return reports
+
     def _take_out(self, book: ReportBook) -> Effects:
         """Read again what is in the sums and must not be."""
-        cohort = {book.reports[offset].attempt for offset in self.ledger.cohort}
+        cohort = {report.attempt for report in self._cohort(book)}
         self._subtracting = {
             offset
             for attempt, update in self._updates.items()
