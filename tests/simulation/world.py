@@ -8,7 +8,7 @@ wake with effects still in hand, and moves shards between servers. A seed reprod
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -50,6 +50,10 @@ class Chaos:
     sleep: float = 0.0
     rebalance: float = 0.0
     duplicate: float = 0.0  # of a written record
+    garbage: float = 0.0  # somebody writes bytes that are no record, to any partition
+    lag: float = 0.0  # somebody gets some partitions much later than the others for a while
+    wrong_clock: float = 0.0  # of a tick: it is off by centuries
+    straggle: float = 0.0  # a client is busy for hundreds of turns and reads nothing
     turns: int = 3000  # after so many turns the world calms down and must finish
 
 
@@ -83,14 +87,18 @@ class Process:
         self.todo: deque[Effect | _Write] = deque()
         self.inbox: deque[Event] = deque()
         self.positions: dict[Place, int] = {}
+        self.slow: frozenset[Place] = frozenset()  # partitions that reach it late
         self.enqueue(core.begin())
 
     def enqueue(self, effects: Effects) -> None:
         for effect in effects:
             if isinstance(effect, Upload):
-                drawn = self.tamper(self.name, list(effect.messages))
+                honest = list(effect.messages)
+                drawn = self.tamper(self.name, honest)
                 upload = _Upload(effect.tag, len(drawn))
                 self.todo.extend(_Write(effect.topic, partition, m, upload) for partition, m in drawn)
+                if not honest:
+                    self.inbox.append(Uploaded(effect.tag, {}))
             else:
                 self.todo.append(effect)
 
@@ -103,17 +111,18 @@ class World:
         seed: int,
         *,
         servers: int,
-        clients: list[str],
+        clients: Sequence[str | Sequence[str]],
         proposal: Callable[[Random], Proposal],
         work: Work,
         shards: int,
         chaos: Chaos,
+        slots: int = table.SLOTS,
         tamper: Tamper = lambda _random, _name, drawn: drawn,
     ) -> None:
         self.random = Random(seed)
         self.now = 1000.0
         self.broker = MemoryBroker(
-            {s.name: s.partitions for s in table.topic_specs(shards)}, lambda: self.now
+            {s.name: s.partitions for s in table.topic_specs(shards, slots)}, lambda: self.now
         )
         self.turn = 0
         self.shards = shards
@@ -125,7 +134,7 @@ class World:
         self.told: list[Tell] = []
         self.zombies: list[Process] = []
         self.servers = [self._server(f"server-{i}") for i in range(servers)]
-        self.clients = [self._client(name) for name in clients]
+        self.clients = [self._client([name] if isinstance(name, str) else list(name)) for name in clients]
         self._rebalance()
 
     # Running
@@ -163,6 +172,8 @@ class World:
         if process.inbox:
             moves += [self._answer] * 2
         fresh = [place for place, at in process.positions.items() if at < len(self.broker.partitions[place])]
+        if self.random.random() < 0.97:
+            fresh = [place for place in fresh if place not in process.slow]
         if fresh:
             moves += [lambda p: self._deliver(p, self.random.choice(fresh))] * 4
         self.random.choice(moves)(process)
@@ -180,10 +191,19 @@ class World:
                 process.enqueue(core.report(client, self.work(client, core)))
             process.enqueue(core.release())
 
+    def wake_zombies(self, *, turns: int) -> None:
+        """Let everybody go on after the end: nothing may come of it but a finished federation for all."""
+        for process in self.zombies:
+            process.sleeps_until = 0
+        for _ in range(turns):
+            self.turn += 1
+            self._move(self.random.choice([*self.servers, *self.clients, *self.zombies]))
+
     # Moves
 
     def _tick(self, process: Process) -> None:
-        self._step(process, Tick(self.now))
+        wrong = self.random.random() < self.chaos.wrong_clock and self.turn < self.chaos.turns
+        self._step(process, Tick(self.now + self.random.choice([-1e10, 1e10]) if wrong else self.now))
 
     def _answer(self, process: Process) -> None:
         self._step(process, process.inbox.popleft())
@@ -254,7 +274,7 @@ class World:
         key = (topic, partition, offset)
         if key not in self.entries:
             record = self.broker.partitions[topic, partition][offset]
-            self.entries[key] = Entry(record, decode(record.value))
+            self.entries[key] = Entry(record, decode(record.value, table.records(topic)))
         return self.entries[key]
 
     # Disturbance
@@ -266,6 +286,21 @@ class World:
             self._put_to_sleep()
         if self.random.random() < self.chaos.rebalance:
             self._rebalance()
+        if self.random.random() < self.chaos.garbage:
+            self._write_garbage()
+        if self.random.random() < self.chaos.lag:
+            self._lag()
+        if self.random.random() < self.chaos.straggle:
+            self.random.choice(self.clients).sleeps_until = self.turn + self.random.randint(200, 3000)
+
+    def _write_garbage(self) -> None:
+        place = self.random.choice(sorted(self.broker.partitions))
+        self.broker.append(*place, self.random.randbytes(self.random.randint(0, 30)), b"")
+
+    def _lag(self) -> None:
+        process = self.random.choice([*self.servers, *self.clients])
+        topics = self.random.sample(sorted({topic for topic, _ in self.broker.partitions}), 2)
+        process.slow = frozenset(place for place in self.broker.partitions if place[0] in topics)
 
     def _kill(self) -> None:
         """SIGKILL somebody and start the same again at once, with nothing but the log."""
@@ -275,7 +310,7 @@ class World:
             self._rebalance()
         else:
             index = self.random.randrange(len(self.clients))
-            self.clients[index] = self._client(self.clients[index].name)
+            self.clients[index] = self._client(self.clients[index].name.split("+"))
 
     def _put_to_sleep(self) -> None:
         """A server or client stops; sometimes it is given up and replaced, and wakes as a zombie."""
@@ -285,13 +320,14 @@ class World:
         sleeper.sleeps_until = self.turn + self.random.randint(50, 1500)
         if self.random.random() < 0.5:
             self.zombies.append(sleeper)
-            again = self._server if group is self.servers else self._client
-            group[index] = again(sleeper.name)
+            name = sleeper.name
+            group[index] = self._server(name) if group is self.servers else self._client(name.split("+"))
             self._rebalance()
 
     def _calm_down(self) -> None:
         for process in (*self.servers, *self.clients):
             process.sleeps_until = 0
+            process.slow = frozenset()
         self._rebalance()
 
     def _rebalance(self) -> None:
@@ -308,8 +344,9 @@ class World:
         end = len(self.broker.partitions[table.CONTROL, 0])
         return self._process(name, Server(control_end=end, new_id=self._new_id))
 
-    def _client(self, name: str) -> Process:
-        return self._process(name, Session([name], self._new_id))
+    def _client(self, names: Sequence[str]) -> Process:
+        """One connection; several names are multiplexed on it."""
+        return self._process("+".join(names), Session(names, self._new_id))
 
     def _process(self, name: str, core: Server | Session) -> Process:
         return Process(name, core, lambda who, drawn: self.tamper(self.random, who, drawn))

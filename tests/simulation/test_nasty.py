@@ -1,0 +1,305 @@
+"""Random federations, not one: strategies with state, sampling, rings of other sizes, many shards, multiplexing.
+
+Everything that a federation may be set to is drawn from the seed, and the scheduler adds garbage, lagging
+partitions, wrong clocks and stragglers. Each round is computed again by the oracle from the chunks in the log.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from random import Random
+
+import numpy as np
+import pytest
+
+from fdstream.aggregation.apply import next_chunk
+from fdstream.aggregation.strategies import strategy
+from fdstream.client.session import Outcome, Session
+from fdstream.digests import chunk_digest, shard_digest
+from fdstream.dtypes import Array, Payload, dtype_of, from_payload, payload, update_dtype
+from fdstream.layout import Layout
+from fdstream.messages import (
+    FederationOpened,
+    Message,
+    ModelChunk,
+    Report,
+    RoundClosed,
+    RoundClosing,
+    RoundOpened,
+    Settings,
+    ShardModel,
+    ShardVerdict,
+    UpdateChunk,
+)
+from fdstream.server.opening import Proposal
+from fdstream.topics import table
+from tests.simulation import test_simulation as calm
+from tests.simulation.oracle import _on_grid
+from tests.simulation.test_hostile import HOSTILE, tamper
+from tests.simulation.world import Chaos, World
+
+SEEDS = int(os.environ.get("FDSTREAM_TEST_SEEDS", "2000")) // 5
+BLOCK = 20
+STRATEGIES = ["fedavg", "fedavg:lr=0.5", "fedavgm", "fedadam", "fedyogi", "fedadagrad"]
+GROUPS: list[list[list[str]]] = [
+    [["ada"], ["bob"], ["cyd"]],
+    [["ada", "bob"], ["cyd"], ["dan"]],
+    [["ada"], ["ada"], ["bob"], ["cyd"]],  # two live clients under one name
+    [["ada", "bob", "cyd", "dan"], [HOSTILE]],
+    [["ada"], ["bob"], ["cyd"], [HOSTILE, "dan"]],
+]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a seed makes of a federation."""
+
+    settings: Settings
+    shards: int
+    slots: int
+    groups: list[list[str]]
+    servers: int
+
+
+def scenario(seed: int) -> Scenario:
+    random = Random(f"scenario {seed}")
+    groups = random.choice(GROUPS)
+    honest = len({name for group in groups for name in group} - {HOSTILE})
+    min_clients = random.randint(1, honest)
+    settings = calm.settings(
+        num_rounds=random.randint(1, 12),
+        min_clients=min_clients,
+        max_clients=random.randint(min_clients, honest + 1),
+        deadline_seconds=random.choice([0.5, 3.0, 8.0, 30.0]),
+        max_extensions=100_000,
+        fraction=random.choice([1.0, 1.0, 0.6, 0.3]),
+        strategy=random.choice(STRATEGIES),
+        keep_rounds=random.choice([0, 1, 2, 3]),
+        final_evaluation=random.random() < 0.7,
+    )
+    return Scenario(
+        settings, random.choice([1, 2, 3, 12]), random.choice([1, 2, 2, 3]), groups, random.randint(1, 3)
+    )
+
+
+def work(client: str, session: Session) -> Outcome:
+    """Like `calm.honest`; some fail at times."""
+    number = session.ledger.round
+    if client == "bob" and (number * 7 + len(session.ledger.extensions)) % 5 == 0:
+        return Outcome(failure="out of memory")
+    return calm.honest(client, session)
+
+
+def world(seed: int, **changes: object) -> World:
+    drawn = replace(scenario(seed), **changes)  # type: ignore[arg-type]
+    random = Random(f"chaos {seed}")
+    chaos = Chaos(
+        kill=random.choice([0.0, 0.004, 0.02]),
+        sleep=random.choice([0.0, 0.003]),
+        rebalance=random.choice([0.0, 0.01, 0.2]),
+        duplicate=random.choice([0.0, 0.05]),
+        garbage=random.choice([0.0, 0.02]),
+        lag=random.choice([0.0, 0.02]),
+        wrong_clock=random.choice([0.0, 0.01]),
+        straggle=random.choice([0.0, 0.003]),
+        turns=random.choice([300, 1500, 4000]),
+    )
+
+    def proposal(dice: Random) -> Proposal:
+        weights = calm.initial_weights(dice.randrange(5))
+        layout = Layout.of(weights, chunk_bytes=16, shards=drawn.shards)
+        return Proposal(layout, weights, drawn.settings, {}, drawn.slots)
+
+    return World(
+        seed,
+        servers=drawn.servers,
+        clients=drawn.groups,
+        proposal=proposal,
+        work=work,
+        shards=drawn.shards,
+        slots=drawn.slots,
+        chaos=chaos,
+        tamper=tamper,
+    )
+
+
+class Replay:
+    """The history of a world as the first record of every key tells it, read by nobody's code but this."""
+
+    def __init__(self, simulated: World) -> None:
+        self.world = simulated
+        self.opened: dict[int, RoundOpened] = {}
+        self.closings: dict[tuple[int, int], RoundClosing] = {}
+        self.closed: dict[int, RoundClosed] = {}
+        self.verdicts: dict[tuple[int, int, int], ShardVerdict] = {}
+        self._read_control()
+        self._read_verdicts()
+
+    def _read_control(self) -> None:
+        control = [message for _, message in self.messages(table.CONTROL, 0)]
+        self.federation = next(message for message in control if isinstance(message, FederationOpened))
+        self.layout = Layout(self.federation.tensors, self.federation.chunk_bytes, self.federation.shards)
+        self.strategy = strategy(self.federation.settings.strategy)
+        for message in control:
+            if getattr(message, "nonce", None) != self.federation.nonce:
+                continue
+            match message:
+                case RoundOpened():
+                    self.opened.setdefault(message.round, message)
+                case RoundClosing():
+                    self.closings.setdefault((message.round, message.ordinal), message)
+                case RoundClosed():
+                    self.closed.setdefault(message.round, message)
+
+    def _read_verdicts(self) -> None:
+        for shard in range(self.federation.shards):
+            for _, message in self.messages(table.SHARDS, shard):
+                if isinstance(message, ShardVerdict) and message.nonce == self.federation.nonce:
+                    self.verdicts.setdefault((message.round, message.ordinal, shard), message)
+
+    def messages(self, topic: str, partition: int) -> Iterator[tuple[int, Message]]:
+        for offset in range(len(self.world.broker.partitions[topic, partition])):
+            yield offset, self.world.entry(topic, partition, offset).message  # type: ignore[misc]
+
+    def slot(self, number: int) -> int:
+        return number % self.federation.slots
+
+    def cohort(self, number: int) -> list[Report]:
+        ordinal = self.closed[number].ordinal
+        excluded = {
+            exclusion.report
+            for shard in self.layout.active_shards
+            for exclusion in self.verdicts[number, ordinal, shard].excluded
+        }
+        reports = dict(self.messages(table.reports(self.slot(number)), 0))
+        accepted = [offset for offset in self.closings[number, ordinal].accepted if offset not in excluded]
+        return [reports[offset] for offset in accepted]  # type: ignore[misc]
+
+    def update(self, number: int, shard: int, attempt: bytes) -> dict[int, UpdateChunk]:
+        """The first chunk of each index that the attempt wrote in the round's part of the log."""
+        start = self.opened[number].updates_start[shard]
+        sizes = {s.index: s.size * update_dtype(s.dtype).itemsize for s in self.layout.chunks_of(shard)}
+        found: dict[int, UpdateChunk] = {}
+        for offset, chunk in self.messages(table.updates(self.slot(number)), shard):
+            if isinstance(chunk, UpdateChunk) and offset >= start:  # noqa: SIM102
+                if (chunk.attempt, chunk.round) == (attempt, number) and sizes.get(chunk.index) == len(
+                    chunk.data
+                ):
+                    found.setdefault(chunk.index, chunk)
+        return found
+
+    def model(self, version: int, named: tuple[ShardModel, ...]) -> dict[tuple[int, int], Array]:
+        """The parts that a model's records name, by part and index; deleted ones too."""
+        found: dict[tuple[int, int], Array] = {}
+        for shard in self.layout.active_shards:
+            for topic, start in (
+                (table.model(self.slot(version)), named[shard].start),
+                (table.state(self.slot(version)), named[shard].state_start),
+            ):
+                for offset, chunk in self.messages(topic, shard):
+                    if not isinstance(chunk, ModelChunk) or chunk.attempt != named[shard].attempt:
+                        continue
+                    assert offset >= start
+                    spec = self.layout.chunks[chunk.index]
+                    dtype = update_dtype(spec.dtype) if chunk.part else dtype_of(spec.dtype)
+                    found.setdefault((chunk.part, chunk.index), from_payload(chunk.data, dtype, spec.size))
+        return found
+
+
+def exact_sum(parts: Sequence[tuple[Payload, int]], dtype: str, size: int) -> Array:
+    """Rational arithmetic, rounded once."""
+    deltas = [(from_payload(data, update_dtype(dtype), size), count) for data, count in parts]
+    return np.array(
+        [float(sum((_on_grid(float(d[i]), n) for d, n in deltas), Fraction(0))) for i in range(size)]
+    )
+
+
+def check_round(replay: Replay, number: int, where: str) -> None:
+    cohort = replay.cohort(number)
+    settings = replay.federation.settings
+    assert settings.min_clients <= len(cohort) <= settings.max_clients, where
+    assert len({report.client for report in cohort}) == len(cohort), where
+    num_examples = sum(report.num_examples for report in cohort)
+    assert replay.closed[number].num_examples == num_examples, where
+    before = replay.model(number, replay.opened[number].model)
+    after = replay.model(number + 1, replay.closed[number].model)
+    for shard in replay.layout.active_shards:
+        updates = [replay.update(number, shard, report.attempt) for report in cohort]
+        for report, chunks in zip(cohort, updates, strict=True):
+            digests = [chunk_digest(chunk.data) for _, chunk in sorted(chunks.items())]
+            assert shard_digest(digests) == report.digests[shard], where
+            assert {chunk.num_examples for chunk in chunks.values()} == {report.num_examples}, where
+        for spec in replay.layout.chunks_of(shard):
+            parts = [(u[spec.index].data, r.num_examples) for u, r in zip(updates, cohort, strict=True)]
+            state = tuple(before[part + 1, spec.index] for part in range(replay.strategy.state_parts))
+            total = exact_sum(parts, spec.dtype, spec.size)
+            weights, states = next_chunk(replay.strategy, before[0, spec.index], total, num_examples, state)
+            for part, expected in enumerate((weights, *states)):
+                found = payload(after[part, spec.index]).tobytes()
+                assert found == payload(expected).tobytes(), f"{where}, part {part}, chunk {spec.index}"
+
+
+def check(seed: int) -> None:
+    simulated = world(seed)
+    simulated.run(at_most=150_000)
+    replay = Replay(simulated)
+    settings = replay.federation.settings
+    rounds = settings.num_rounds + settings.final_evaluation
+    assert sorted(replay.closed) == list(range(1, rounds + 1)), f"seed {seed}"
+    for number in range(1, settings.num_rounds + 1):
+        check_round(replay, number, f"seed {seed}, round {number}")
+    for process in (*simulated.servers, *simulated.clients):
+        finished = process.core.ledger.finished
+        assert finished is not None
+        assert not finished.failed, f"seed {seed}"
+        closed = process.core.ledger.closed_record
+        assert closed is not None
+        assert closed.model_sha256 == replay.closed[rounds].model_sha256, f"seed {seed}: {process.name}"
+    simulated.wake_zombies(turns=500)
+    again = Replay(simulated)
+    assert again.closed == replay.closed, f"seed {seed}"
+
+
+@pytest.mark.parametrize("block", range(SEEDS // BLOCK))
+def test_every_federation_is_what_the_oracle_makes_of_its_log(block: int) -> None:
+    for seed in range(block * BLOCK, (block + 1) * BLOCK):
+        check(seed)
+
+
+def check_giving_up(seed: int) -> None:
+    """With few extensions a federation may give up at any instant; then it has for everybody, at the same record."""
+    random = Random(f"give up {seed}")
+    settings = replace(
+        scenario(seed).settings,
+        max_extensions=random.randint(0, 3),
+        deadline_seconds=random.choice([0.5, 1.0, 2.0, 4.0]),
+    )
+    simulated = world(seed, settings=settings)
+    simulated.run(at_most=150_000)
+    simulated.wake_zombies(turns=500)
+    replay = Replay(simulated)
+    everybody = (*simulated.servers, *simulated.clients, *simulated.zombies)
+    caught_up = [
+        process.core.ledger
+        for process in everybody
+        if process.positions.get((table.CONTROL, 0)) == len(simulated.broker.partitions[table.CONTROL, 0])
+    ]
+    assert {ledger.phase.name for ledger in caught_up} == {"FINISHED"}, f"seed {seed}"
+    assert len({ledger.finished for ledger in caught_up}) == 1, f"seed {seed}"
+    assert len({ledger.current_model() for ledger in caught_up}) == 1, f"seed {seed}"
+    assert len({ledger.round for ledger in caught_up}) == 1, f"seed {seed}"
+    finished = caught_up[0].finished
+    assert finished is not None
+    trained = [number for number, opened in replay.opened.items() if opened.training]
+    assert finished.rounds == len([number for number in replay.closed if number in trained]), f"seed {seed}"
+    for number in range(1, finished.rounds + 1):
+        check_round(replay, number, f"seed {seed}, round {number}")
+
+
+@pytest.mark.parametrize("block", range(SEEDS // BLOCK))
+def test_a_federation_that_gives_up_has_given_up_for_everybody(block: int) -> None:
+    for seed in range(block * BLOCK, (block + 1) * BLOCK):
+        check_giving_up(seed)
