@@ -1,12 +1,27 @@
-"""Real brokers for tests that need one: started when first asked for, once a test process, on free ports."""
+"""What tests of any part stand on: logging as it was, and real brokers.
+
+A broker is started when first asked for, once a test process, on free ports.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
 
 from kafka_cluster import Cluster
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Logging is one for the whole process: what a command configures is undone after its test."""
+    root, ours = logging.getLogger(), logging.getLogger("fdstream")
+    handlers, level = root.handlers[:], ours.level
+    yield
+    root.handlers[:] = handlers
+    ours.setLevel(level)
+    logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="session")

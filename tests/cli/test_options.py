@@ -23,7 +23,7 @@ SHARED: dict[str, Callable[..., Any]] = {
 # key: (what one types, parameter, what the command gets)
 TYPED: dict[str, tuple[str, str, object]] = {
     "broker": ("a:1,[::1]:9091", "broker", "a:1,[::1]:9091"),
-    "federation": ("my-fed_1.x", "federation", "my-fed_1.x"),
+    "federation": ("my-fed_1", "federation", "my-fed_1"),
     "kafka": ("a.b=c=d", "kafka", {"a.b": "c=d"}),
     "app": ("mine:app", "app", "mine:app"),
     "numrounds": ("7", "num_rounds", 7),
