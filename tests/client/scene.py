@@ -11,7 +11,7 @@ import numpy as np
 from fdstream.client.session import Outcome, Session
 from fdstream.digests import chunk_digest, shard_digest
 from fdstream.dtypes import Array, payload
-from fdstream.events import Effects, Entry, Upload, Uploaded
+from fdstream.events import Effects, Entry, Follow, Upload, Uploaded
 from fdstream.flat import weight_chunks
 from fdstream.layout import Layout, TensorSpec
 from fdstream.log import Record
@@ -32,7 +32,8 @@ from fdstream.topics import table
 NONCE = b"n" * 16
 SAMPLING_NONCE = b"x" * 16
 # Five chunks: 4, 4 and 2 elements of float32, then 2 and 1 of int64. Shard 0 has three of them, shard 1 two.
-LAYOUT = Layout((TensorSpec("w", "float32", (2, 5)), TensorSpec("steps", "int64", (3,))), 16, 2)
+TENSORS = (TensorSpec("w", "float32", (2, 5)), TensorSpec("steps", "int64", (3,)))
+LAYOUT = Layout(TENSORS, 16, shards=2)
 SETTINGS = Settings(
     num_rounds=9,
     min_clients=1,
@@ -100,28 +101,29 @@ class Pages:
 class History:
     """The history of a federation that publishes a model for each of its rounds."""
 
-    def __init__(self, settings: Settings = SETTINGS, slots: int = 2) -> None:
+    def __init__(self, settings: Settings = SETTINGS, slots: int = 2, layout: Layout = LAYOUT) -> None:
         self.pages = Pages()
         self.slots = slots
+        self.layout = layout
         self.models: dict[int, tuple[ShardModel, ...]] = {}
         self.chunks: dict[int, list[Entry]] = {}
         self.publish(1)
         self.opened = FederationOpened(
-            NONCE, LAYOUT.tensors, LAYOUT.chunk_bytes, LAYOUT.shards, slots, settings, {}, self.models[1]
+            NONCE, TENSORS, layout.chunk_bytes, layout.shards, slots, settings, {}, self.models[1]
         )
 
     def publish(self, version: int) -> None:
         """Put the model of a round in the log."""
         topic = table.model(table.slot_of(version, self.slots))
-        starts = [self.pages.ends[topic, shard] for shard in range(LAYOUT.shards)]
-        chunks = model_chunks(weights_of(version), version)
+        starts = [self.pages.ends[topic, shard] for shard in range(self.layout.shards)]
+        chunks = model_chunks(weights_of(version), version, self.layout)
         self.models[version] = shard_models(chunks, starts, attempt_of(version))
         self.chunks[version] = [self.pages.entry(topic, shard, chunk) for shard, chunk in chunks]
 
     def round_opened(self, number: int, *, training: bool = True) -> RoundOpened:
-        model = self.models[number]
+        model, starts = self.models[number], (0,) * self.layout.shards
         return RoundOpened(
-            NONCE, number, training, model, (0, 0), 0, (0, 0), SAMPLING_NONCE, previous=bytes(32)
+            NONCE, number, training, model, starts, 0, starts, SAMPLING_NONCE, previous=bytes(32)
         )
 
     def closed(self, number: int) -> RoundClosed:
@@ -142,8 +144,9 @@ def extended(number: int, extension: int, *excluded: int, fraction: float = 1.0)
 class Scene:
     """A session that reads a history, entry by entry, and what it wants done about it."""
 
-    def __init__(self, *clients: str, fraction: float = 1.0, slots: int = 2) -> None:
-        self.history = History(replace(SETTINGS, fraction=fraction), slots)
+    def __init__(self, *clients: str, fraction: float = 1.0, shards: int = 2) -> None:
+        layout = Layout(TENSORS, 16, shards)
+        self.history = History(replace(SETTINGS, fraction=fraction), layout=layout)
         self.session = Session(clients, self._new_id)
         self._ids = 0
         self.see(self.history.opened)
@@ -199,3 +202,18 @@ def report_of(upload: Upload) -> Report:
     assert partition == 0
     assert isinstance(report, Report)
     return report
+
+
+def trained(version: int, step: float = 1.0) -> Outcome:
+    """Training that adds `step` to every weight."""
+    weights = {name: array + np.asarray(step, array.dtype) for name, array in weights_of(version).items()}
+    return Outcome(weights, 7, {"loss": 0.5}, 3, {"accuracy": 0.75})
+
+
+def followed(effects: Effects) -> dict[str, list[int]]:
+    """For each topic the partitions that the effects follow; they hold nothing else."""
+    found: dict[str, list[int]] = {}
+    for effect in effects:
+        assert isinstance(effect, Follow)
+        found.setdefault(effect.topic, []).append(effect.partition)
+    return found
