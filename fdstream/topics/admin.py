@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
     ConfigResource,
     NewTopic,
     ResourceType,
@@ -24,12 +24,16 @@ from fdstream.errors import TransportError, UsageError
 from fdstream.topics import table
 from fdstream.topics.access import settings_for
 from fdstream.topics.checks import NOT_ALLOWED, findings
-from fdstream.topics.handles import DENIED, Weather, is_permanent, make_admin, sentence
+from fdstream.topics.handles import DENIED, Weather, sentence
 from fdstream.topics.metadata import REQUEST_TIMEOUT_SECONDS, describe_topics
+from fdstream.topics.questions import FOR_EVER, Questions, error_of, refusals
 from fdstream.topics.settings import admin_settings
+
+T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _PAUSE_SECONDS = 0.05
+_PATIENCE_SECONDS = 60.0
 _TOPIC_READY_SECONDS = 60.0
 _WAITING_PAUSE_SECONDS = 0.5
 
@@ -45,9 +49,9 @@ def check_federation(name: str) -> str:
 
 
 class Admin:
-    """One cluster's administration. A context manager. Errors of every method: TransportError.
+    """One cluster's administration. A context manager.
 
-    The constructor's: UsageError for settings that cannot be used.
+    Errors of every method: UsageError for settings that cannot be used, TransportError.
     """
 
     def __init__(
@@ -55,7 +59,7 @@ class Admin:
     ) -> None:
         self._bootstrap = bootstrap
         self._weather = Weather(bootstrap)
-        self._admin = make_admin(admin_settings(bootstrap, client_id, settings), self._weather)
+        self._questions = Questions(admin_settings(bootstrap, client_id, settings), self._weather)
 
     def __enter__(self) -> Self:
         return self
@@ -67,21 +71,21 @@ class Admin:
 
     def close(self) -> None:
         """Release the connections."""
-        del self._admin
+        self._questions.close()
 
     def wait_until_reachable(self, timeout_seconds: float) -> int:
         """Return the number of brokers once one answers."""
         deadline = time.monotonic() + timeout_seconds
         while True:
             remaining = max(0.1, deadline - time.monotonic())
-            future = self._admin.describe_cluster(request_timeout=min(remaining, 1.0))
+            future = self._questions.handle.describe_cluster(request_timeout=min(remaining, 1.0))
             try:
                 return len(future.result().nodes)
             except KafkaException:
                 self._unreachable(timeout_seconds, over=time.monotonic() > deadline)
 
     def _unreachable(self, timeout_seconds: float, *, over: bool) -> None:
-        self._admin.poll(0)
+        self._questions.handle.poll(0)
         self._weather.check()
         if over:
             raise TransportError(
@@ -117,15 +121,16 @@ class Admin:
     def _create_missing(self, specs: Mapping[str, table.TopicSpec]) -> None:
         missing = [name for name, topic in self._described(list(specs)).items() if topic is None]
         if missing:
-            brokers = self.wait_until_reachable(REQUEST_TIMEOUT_SECONDS)
+            brokers = self.wait_until_reachable(_PATIENCE_SECONDS)
             self._create([new_topic(name, specs[name], brokers) for name in missing])
 
     def _create(self, topics: list[NewTopic]) -> None:
-        futures = self._admin.create_topics(topics, request_timeout=REQUEST_TIMEOUT_SECONDS)
-        for name, future in futures.items():
-            error = _error_of(future)
-            if error is not None and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise TransportError(creation_refused(name, error))
+        def create(admin: AdminClient) -> dict[str, KafkaError]:
+            futures = admin.create_topics(topics, request_timeout=REQUEST_TIMEOUT_SECONDS)
+            return refusals(futures, KafkaError.TOPIC_ALREADY_EXISTS)
+
+        for name, error in self._ask("create topics", create).items():
+            raise TransportError(creation_refused(name, error))
 
     def _wait_until_ready(self, names: Sequence[str]) -> dict[str, int]:
         """Until every partition of every topic has a leader; how many partitions each has."""
@@ -138,26 +143,16 @@ class Admin:
             time.sleep(_PAUSE_SECONDS)
         return {name: len(topic.partitions) for name, topic in found.items() if topic is not None}
 
-    def _described(self, names: Sequence[str]) -> dict[str, TopicDescription | None]:
-        try:
-            return describe_topics(self._admin, names)
-        except KafkaException as error:
-            raise TransportError(sentence(error.args[0], f"look up the topics {', '.join(names)}")) from None
+    def _described(
+        self, names: Sequence[str], patience_seconds: float = _PATIENCE_SECONDS
+    ) -> dict[str, TopicDescription | None]:
+        what = f"look up topics such as {names[0]}"
+        return self._ask(what, lambda admin: describe_topics(admin, names), patience_seconds)
 
-    def _patiently_described(self, names: Sequence[str]) -> dict[str, TopicDescription | None]:
-        """Wait while no broker answers. Errors: TransportError where that cannot help."""
-        while True:
-            try:
-                found = describe_topics(self._admin, names)
-            except KafkaException as error:
-                if is_permanent(error.args[0]):
-                    raise TransportError(sentence(error.args[0], f"look up topic {names[0]}")) from None
-                self._weather.notice(error.args[0])
-                self._admin.poll(_WAITING_PAUSE_SECONDS)
-                self._weather.check()
-            else:
-                self._weather.clear()
-                return found
+    def _ask(
+        self, what: str, question: Callable[[AdminClient], T], patience_seconds: float = _PATIENCE_SECONDS
+    ) -> T:
+        return self._questions.ask(what, question, patience_seconds=patience_seconds)
 
     def wait_for_topics(self, federation: str, role: str, on_waiting: Callable[[str], None]) -> int:
         """Return the number of shards once the federation's topics exist; never creates them.
@@ -167,7 +162,7 @@ class Admin:
         """
         names = [table.full_name(check_federation(federation), topic) for topic in topics_seen_by(role)]
         told = False
-        while None in (topics := self._patiently_described(names)).values():
+        while None in (topics := self._described(names, FOR_EVER)).values():
             if not told:
                 on_waiting(f"waiting for a server to open federation {federation!r} on {self._bootstrap}")
                 told = True
@@ -184,11 +179,7 @@ class Admin:
         """Delete the federation's topics and what is in them; return their names once they are gone."""
         names = topics_of(federation, self._topic_names())
         if names:
-            futures = self._admin.delete_topics(names, request_timeout=REQUEST_TIMEOUT_SECONDS)
-            for name, future in futures.items():
-                error = _error_of(future)
-                if error is not None and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise TransportError(sentence(error, f"delete topic {name}"))
+            self._delete(names)
         deadline = time.monotonic() + _TOPIC_READY_SECONDS
         while left := topics_of(federation, self._topic_names()):
             if time.monotonic() > deadline:
@@ -198,11 +189,17 @@ class Admin:
             time.sleep(_PAUSE_SECONDS)
         return names
 
+    def _delete(self, names: list[str]) -> None:
+        def delete(admin: AdminClient) -> dict[str, KafkaError]:
+            futures = admin.delete_topics(names, request_timeout=REQUEST_TIMEOUT_SECONDS)
+            return refusals(futures, KafkaError.UNKNOWN_TOPIC_OR_PART)
+
+        for name, error in self._ask("delete topics", delete).items():
+            raise TransportError(sentence(error, f"delete topic {name}"))
+
     def _topic_names(self) -> list[str]:
-        try:
-            return list(self._admin.list_topics(timeout=REQUEST_TIMEOUT_SECONDS).topics)
-        except KafkaException as error:
-            raise TransportError(sentence(error.args[0], f"list topics on {self._bootstrap}")) from None
+        what = f"list topics on {self._bootstrap}"
+        return self._ask(what, lambda admin: list(admin.list_topics(timeout=REQUEST_TIMEOUT_SECONDS).topics))
 
     # What threatens the guarantees
 
@@ -213,7 +210,7 @@ class Admin:
         settings = self._topic_settings(list(specs))
         if settings is None:
             return [NOT_ALLOWED]
-        brokers = self.wait_until_reachable(REQUEST_TIMEOUT_SECONDS)
+        brokers = self.wait_until_reachable(_PATIENCE_SECONDS)
         return [
             finding
             for name, spec in specs.items()
@@ -224,16 +221,18 @@ class Admin:
     def _topic_settings(self, names: Sequence[str]) -> dict[str, dict[str, str]] | None:
         """Effective settings, defaults included; None where this principal may not see them."""
         asked = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-        futures = self._admin.describe_configs(asked, request_timeout=REQUEST_TIMEOUT_SECONDS)
-        found: dict[str, dict[str, str]] = {}
-        for resource, future in futures.items():
-            error = _error_of(future)
-            if error is not None and error.code() in DENIED:
+
+        def look_up(admin: AdminClient) -> dict[str, dict[str, str]] | None:
+            futures = admin.describe_configs(asked, request_timeout=REQUEST_TIMEOUT_SECONDS)
+            errors = [error_of(future) for future in futures.values()]
+            if any(error is not None and error.code() in DENIED for error in errors):
                 return None
-            if error is not None:
-                raise TransportError(sentence(error, f"look up the settings of topic {resource.name}"))
-            found[resource.name] = {name: entry.value or "" for name, entry in future.result().items()}
-        return found
+            return {
+                resource.name: {name: entry.value or "" for name, entry in future.result().items()}
+                for resource, future in futures.items()
+            }
+
+        return self._ask("look up the settings of the federation's topics", look_up)
 
 
 def new_topic(name: str, spec: table.TopicSpec, brokers: int) -> NewTopic:
@@ -282,16 +281,6 @@ def topics_of(federation: str, names: Iterable[str]) -> list[str]:
     """Those of these topics that belong to the federation, sorted."""
     prefix = table.full_name(check_federation(federation), "")
     return sorted(name for name in names if name.startswith(prefix))
-
-
-def _error_of(future: Future[Any]) -> KafkaError | None:
-    error = future.exception()
-    if error is None:
-        return None
-    if not isinstance(error, KafkaException):
-        raise error
-    found: KafkaError = error.args[0]
-    return found
 
 
 def _replicas(topic: TopicDescription) -> int:

@@ -17,23 +17,20 @@ from fdstream.log import Lost, OnAck, Record
 from fdstream.topics import table
 from fdstream.topics.follower import Follower
 from fdstream.topics.handles import (
-    UNKNOWN,
     Weather,
-    is_permanent,
     logger,
-    make_admin,
     make_producer,
     sentence,
 )
 from fdstream.topics.metadata import partition_counts
+from fdstream.topics.questions import FOR_EVER, Questions
 from fdstream.topics.reader import Reader
 from fdstream.topics.settings import admin_settings, producer_settings, reader_settings
 
-_SLICE_SECONDS = 0.001
+_SLICE_SECONDS = 0.005
 _LONGEST_WAIT_SECONDS = 1.0
 _BACK_PRESSURE_SECONDS = 0.05
 _OFFSETS_TIMEOUT_SECONDS = 2.0
-_RETRY_SECONDS = 0.5
 
 
 class KafkaLog:
@@ -58,7 +55,7 @@ class KafkaLog:
         self._follower = Follower(self._make_reader, self._weather, self._prefix)
         self._making = threading.Lock()
         self._lazy_producer: Producer | None = None
-        self._lazy_admin: AdminClient | None = None
+        self._questions = Questions(admin_settings(bootstrap, client_id, settings), self._weather)
         self._partitions: dict[str, int] = {}
         self._acked: deque[tuple[OnAck, int]] = deque()
         self._awaited = 0  # records appended with an on_ack that was not called yet
@@ -147,15 +144,20 @@ class KafkaLog:
                 return found
 
     def _wait(self, remaining_seconds: float) -> list[Record | Lost]:
-        """Wait for records and acknowledgements, in short slices where there is more to ask than one."""
-        handles = len(self._follower.readers) + (self._awaited > 0)
-        wait = min(remaining_seconds, _LONGEST_WAIT_SECONDS if handles == 1 else _SLICE_SECONDS)
-        if self._follower.readers:
-            return self._follower.poll(wait)
-        if self._lazy_producer is not None:
-            self._lazy_producer.poll(wait)
-        else:
-            time.sleep(wait)
+        """Wait on one handle, in slices where another has something to say too.
+
+        Acknowledgements before records: whoever waits for one can go on only when it is there.
+        """
+        readers = self._follower.readers
+        if self._awaited and self._lazy_producer is not None:
+            found = self._follower.poll(0.0) if readers else []
+            if not found:
+                self._lazy_producer.poll(min(remaining_seconds, _SLICE_SECONDS))
+            return found
+        if readers:
+            longest = _LONGEST_WAIT_SECONDS if len(readers) == 1 else _SLICE_SECONDS
+            return self._follower.poll(min(remaining_seconds, longest))
+        time.sleep(min(remaining_seconds, _LONGEST_WAIT_SECONDS))
         return []
 
     # Offsets
@@ -171,39 +173,22 @@ class KafkaLog:
     def _offsets(self, topic: str, where: OffsetSpec) -> list[int]:
         """One request to each leader, all at once, on connections of its own."""
         name = self._prefix + topic
-        while True:
-            try:
-                places = [TopicPartition(name, index) for index in range(self._partition_count(name))]
-                asked = dict.fromkeys(places, where)
-                futures = self._admin().list_offsets(asked, request_timeout=_OFFSETS_TIMEOUT_SECONDS)
-                offsets = [futures[place].result().offset for place in places]
-                if (
-                    min(offsets) < 0
-                ):  # librdkafka's answer, without an error, for a leader that it cannot reach
-                    raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
-            except KafkaException as error:
-                self._endure(error.args[0], f"look up offsets of topic {name}")
-            else:
-                self._weather.clear()
-                return offsets
 
-    def _endure(self, error: KafkaError, what: str) -> None:
-        """Passing trouble: wait a moment. Errors: TransportError where waiting cannot help.
+        def look_up(admin: AdminClient) -> list[int]:
+            places = [TopicPartition(name, index) for index in range(self._partition_count(name))]
+            asked = dict.fromkeys(places, where)
+            futures = admin.list_offsets(asked, request_timeout=_OFFSETS_TIMEOUT_SECONDS)
+            offsets = [futures[place].result().offset for place in places]
+            if min(offsets) < 0:  # librdkafka's answer, without an error, for a leader that it cannot reach
+                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+            return offsets
 
-        Not shorter: a handle that asks for the leaders of a new topic too often never hears of them.
-        """
-        if is_permanent(error) or error.code() in UNKNOWN:
-            raise TransportError(sentence(error, what)) from None
-        self._weather.notice(error)
-        self._admin().poll(_RETRY_SECONDS)
-        self._check()
-        if error.code() == KafkaError.LEADER_NOT_AVAILABLE:
-            self._lazy_admin = None  # only a new handle asks for the leaders again
+        return self._questions.ask(f"look up offsets of topic {name}", look_up, patience_seconds=FOR_EVER)
 
     def _partition_count(self, name: str) -> int:
         """Partitions never change in number while a federation lives."""
         if name not in self._partitions:
-            count = partition_counts(self._admin(), [name])[name]
+            count = partition_counts(self._questions.handle, [name])[name]
             if count is None:
                 raise TransportError(f"topic {name} does not exist (any more). Was the federation deleted?")
             self._partitions[name] = count
@@ -212,7 +197,7 @@ class KafkaLog:
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """See `Log.delete_before`."""
         place = TopicPartition(self._prefix + topic, partition, offset)
-        for future in self._admin().delete_records([place]).values():
+        for future in self._questions.handle.delete_records([place]).values():
             future.add_done_callback(_log_refusal)
 
     # Handles
@@ -221,7 +206,7 @@ class KafkaLog:
         """See `Log.close`."""
         self._follower.close()
         self._lazy_producer = None
-        self._lazy_admin = None
+        self._questions.close()
 
     def _producer(self) -> Producer:
         with self._making:
@@ -229,12 +214,6 @@ class KafkaLog:
                 settings = producer_settings(self._bootstrap, self._client_id, self._settings)
                 self._lazy_producer = make_producer(settings, self._weather)
             return self._lazy_producer
-
-    def _admin(self) -> AdminClient:
-        if self._lazy_admin is None:
-            settings = admin_settings(self._bootstrap, self._client_id, self._settings)
-            self._lazy_admin = make_admin(settings, self._weather)
-        return self._lazy_admin
 
     def _make_reader(self, wait_ms: int) -> Reader:
         settings = reader_settings(self._bootstrap, self._client_id, self._settings, wait_ms)

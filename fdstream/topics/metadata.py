@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient, TopicDescription  # type: ignore[
 
 from fdstream.topics.handles import UNKNOWN
 
-REQUEST_TIMEOUT_SECONDS = 30.0
+REQUEST_TIMEOUT_SECONDS = 10.0
 
 
 def describe_topics(admin: AdminClient, names: Sequence[str]) -> dict[str, TopicDescription | None]:

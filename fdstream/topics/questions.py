@@ -1,0 +1,104 @@
+"""Questions to the cluster that outlive a broker: asked again while the trouble may pass, each time on a new handle.
+
+Why a new one: librdkafka's handle may go on waiting for a controller or leader that is gone. Knows no topics.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from fdstream.errors import TransportError
+from fdstream.topics.handles import UNKNOWN, Weather, is_permanent, make_admin, sentence
+
+T = TypeVar("T")
+
+FOR_EVER = float("inf")
+_PAUSE_SECONDS = 0.5
+_REFUSED = (
+    KafkaError.POLICY_VIOLATION,
+    KafkaError.INVALID_CONFIG,
+    KafkaError.INVALID_REQUEST,
+    KafkaError.INVALID_PARTITIONS,
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.TOPIC_DELETION_DISABLED,
+    KafkaError.UNSUPPORTED_VERSION,
+    KafkaError._INVALID_ARG,
+)
+
+
+def may_pass(error: KafkaError) -> bool:
+    """Whether the same question may be answered a little later."""
+    return not (is_permanent(error) or error.code() in (*UNKNOWN, *_REFUSED))
+
+
+def refusals(futures: Mapping[str, Future[object]], welcome: int) -> dict[str, KafkaError]:
+    """Of a question about many: what was refused and why, but for errors of code `welcome`.
+
+    Errors: KafkaException where one of them may pass, so that the question is asked again.
+    """
+    errors = {name: error for name, future in futures.items() if (error := error_of(future)) is not None}
+    for error in errors.values():
+        if may_pass(error) and error.code() != welcome:
+            raise KafkaException(error)
+    return {name: error for name, error in errors.items() if error.code() != welcome}
+
+
+def error_of(future: Future[object]) -> KafkaError | None:
+    """Why Kafka did not answer, if it did not; waits for the answer."""
+    error = future.exception()
+    if error is None:
+        return None
+    if not isinstance(error, KafkaException):
+        raise error
+    found: KafkaError = error.args[0]
+    return found
+
+
+class Questions:
+    """An administrator's handle, made when needed. Errors of `ask`: TransportError."""
+
+    def __init__(self, settings: Mapping[str, str], weather: Weather) -> None:
+        self._settings = dict(settings)
+        self._weather = weather
+        self._lazy: AdminClient | None = None
+
+    @property
+    def handle(self) -> AdminClient:
+        """For what is asked once."""
+        if self._lazy is None:
+            self._lazy = make_admin(self._settings, self._weather)
+        return self._lazy
+
+    def ask(self, what: str, question: Callable[[AdminClient], T], *, patience_seconds: float) -> T:
+        """The answer; while it is a KafkaException that may pass, the question again.
+
+        `what` continues "cannot …" in the error where patience is over or waiting cannot help.
+        """
+        deadline = time.monotonic() + patience_seconds
+        while True:
+            try:
+                answer = question(self.handle)
+            except KafkaException as error:
+                self._endure(error.args[0], what, over=time.monotonic() > deadline)
+            else:
+                self._weather.clear()
+                return answer
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._lazy = None
+
+    def _endure(self, error: KafkaError, what: str, *, over: bool) -> None:
+        """Wait a moment. Not shorter: whoever asks for the leaders of a new topic too often never hears of them."""
+        if over or not may_pass(error):
+            raise TransportError(sentence(error, what)) from None
+        self._weather.notice(error)
+        self.handle.poll(_PAUSE_SECONDS)
+        self._weather.check()
+        self._lazy = None
