@@ -6,6 +6,7 @@ on it. One connection can carry many virtual clients. This is where a client's c
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from fdstream.log import Log
 from fdstream.messages import ConfigValue, FederationFinished, Heartbeat, Metrics
 from fdstream.weights import UserFunctionError, Weights, evaluate_result, to_user, train_result
 
+logger = logging.getLogger("fdstream.client")
 POLL_SECONDS = 0.5
 
 
@@ -58,12 +60,11 @@ class Connection:
         profile: Mapping[str, str] | None = None,
     ) -> None:
         self.session = Session(clients, new_id=lambda: os.urandom(16))
-        self.told: list[Tell] = []
         self._log = log
         self._heartbeats = heartbeats
         self._config = dict(config or {})
         self._profile = dict(profile or {})
-        self._driver = Driver(self.session, log, tell=self.told.append, monotonic=time.monotonic)
+        self._driver = Driver(self.session, log, tell=_log, monotonic=time.monotonic)
         self._states = dict.fromkeys(clients, "waiting")
         self._members = {client: Member(log, partial(self._heartbeat, client)) for client in clients}
         self._task: Task | None = None
@@ -173,6 +174,13 @@ class Connection:
 
     def _heartbeat(self, client: str) -> Heartbeat:
         return Heartbeat(client, "client", self._states[client], self.session.ledger.round, self._profile)
+
+
+def _log(tell: Tell) -> None:
+    """A few lines about many bad records."""
+    count = tell.facts["count"]
+    if count in (1, 10, 100) or count % 1000 == 0:
+        logger.warning("record refused", extra=dict(tell.facts))
 
 
 def work(app: App, connection: Connection) -> Iterator[tuple[Task, UserFunctionError | None]]:

@@ -8,6 +8,7 @@ does the work, and hands back what came out.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,11 +16,11 @@ from fdstream.aggregation.fixed_point import MAX_WEIGHTED_VALUE, admissible
 from fdstream.client.receiver import Receiver
 from fdstream.digests import chunk_digest, shard_digest
 from fdstream.dtypes import Array, payload
-from fdstream.events import Effects, Entry, Event, Follow, Upload, Uploaded
+from fdstream.events import Effects, Entry, Event, Follow, Tell, Upload, Uploaded
 from fdstream.flat import update_chunks
 from fdstream.ledger import Ledger, Phase, lost_history
 from fdstream.log import Lost
-from fdstream.messages import Message, Report, RoundExtended, UpdateChunk
+from fdstream.messages import Message, Refusal, Report, RoundExtended, UpdateChunk
 from fdstream.topics import table
 
 MAX_TRIES = 3  # reports of one client in one round
@@ -84,6 +85,7 @@ class Session:
         self._parts: dict[str, _Part] = {}
         self._round = 0
         self._pending: dict[bytes, _Pending] = {}  # by attempt
+        self._num_rejected: Counter[str] = Counter()  # by reason
 
     @property
     def finished(self) -> bool:
@@ -131,11 +133,20 @@ class Session:
     # Events
 
     def _on_entry(self, entry: Entry) -> Effects:
+        if isinstance(entry.message, Refusal):
+            return [self._rejected(entry, entry.message)]
         if entry.record.topic == table.CONTROL:
             self.ledger.fold(entry)
             return self._follow_round()
         self.receiver.on_chunk(entry)
         return []
+
+    def _rejected(self, entry: Entry, refusal: Refusal) -> Tell:
+        """Count a record that cannot be read; to dead-letter it is the servers' part."""
+        self._num_rejected[refusal.reason] += 1
+        record, count = entry.record, self._num_rejected[refusal.reason]
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        return Tell("rejected", place | {"reason": refusal.reason, "count": count})
 
     def _follow_round(self) -> Effects:
         """Turn to a new round, and get its model where somebody here is asked."""

@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 
 from fdstream.client.session import MAX_TRIES, Outcome, Session, is_sampled
-from fdstream.events import Entry, Follow, Tick, Upload
+from fdstream.events import Entry, Follow, Tell, Tick, Upload
 from fdstream.log import Record
 from fdstream.messages import (
     Message,
@@ -166,7 +166,7 @@ def test_what_nobody_can_read_or_sent_for_others_moves_nothing() -> None:
     stranger = RoundOpened(b"o" * 16, 1, True, opened.model, (0, 0), 0, (0, 0), b"y" * 16, bytes(32))
     assert scene.see(stranger) == []
     refused = Entry(Record(table.CONTROL, 0, 9, 1.0, b"?"), Refusal("not a record", ""))
-    assert scene.session.step(refused) == []
+    assert [type(effect) for effect in scene.session.step(refused)] == [Tell]
     assert scene.session.step(Tick(1e9)) == []
     assert scene.session.due() == []
 
