@@ -115,13 +115,13 @@ def test_who_reported_is_named_in_the_order_of_the_reports(watched: Watched) -> 
 
 def test_reports_that_do_not_fit_the_round_are_not_shown(watched: Watched) -> None:
     watched.see(OPENED, round_opened(1))
+    watched.hear(report("of the other slot"), number=2)
     watched.hear(
         report("late", number=7),
         replace(report("stranger"), nonce=b"o" * 16),
         replace(report("short"), digests=()),
         replace(report("lazy"), num_examples=0),
     )
-    watched.hear(report("of the other slot"), number=2)
     assert watched.watcher.status().reported == ()
 
 

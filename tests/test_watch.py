@@ -11,7 +11,7 @@ from tests.client.hosted import Host, answer, answer_all, first_task
 
 
 class SlowLog(MemoryLog):
-    """Delivers one record at a time, as a log far away might."""
+    """Delivers one record at a time and the history last, as a log far away might."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         super().__init__(broker)
@@ -19,16 +19,18 @@ class SlowLog(MemoryLog):
 
     def poll(self, timeout_seconds: float) -> list[Record | Lost]:
         if not self.in_hand:
-            self.in_hand = super().poll(timeout_seconds)
+            found = super().poll(timeout_seconds)
+            self.in_hand = sorted(found, key=lambda item: item.topic == table.CONTROL)
         return [self.in_hand.pop(0)] if self.in_hand else []
 
 
 class NoisyLog(MemoryLog):
-    """Somebody writes a heartbeat each time somebody reads."""
+    """Somebody writes a heartbeat each time somebody has read."""
 
     def poll(self, timeout_seconds: float) -> list[Record | Lost]:
+        found = super().poll(timeout_seconds)
         self.append(table.MEMBERS, 0, encode(Heartbeat("busy", "client", "training", 1)))
-        return super().poll(timeout_seconds)
+        return found
 
 
 def test_a_watch_of_a_federation_that_nobody_opened_sees_nothing() -> None:

@@ -94,6 +94,14 @@ def test_a_federation_that_gave_up_is_an_error_with_its_reason() -> None:
     assert connection.finished.failed
 
 
+def test_where_not_all_are_asked_models_are_left_once_they_are_used() -> None:
+    host = Host(fraction=0.999)
+    log = HostedLog(host)
+    with Connection(log, ["a"], Heartbeats(A_LONG_TIME)) as connection:
+        answer_all(connection)
+        assert {topic for topic, _ in log.positions} == {table.CONTROL}
+
+
 # Tasks
 
 

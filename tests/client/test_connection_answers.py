@@ -103,11 +103,14 @@ def test_an_update_that_overflows_is_reported_as_a_failure() -> None:
 # An app's functions
 
 
-def app_of(*, fails_in: int = 0, evaluates: bool = True) -> App:
+def app_of(*, fails_in: int = 0, evaluates: bool = True, trained: list[int] | None = None) -> App:
+    """Trains by adding one; the rounds it was called in go to `trained`."""
     app = App(weights=weights_of(1))
 
     @app.train
     def train(weights: Any, config: Any) -> Any:
+        if trained is not None:
+            trained.append(config["round"])
         if config["round"] == fails_in:
             raise RuntimeError("no data today")
         return step(weights, 1), 5, {"loss": 0.5}
@@ -123,9 +126,11 @@ def app_of(*, fails_in: int = 0, evaluates: bool = True) -> App:
 
 def test_an_app_evaluates_what_it_received_and_trains_unless_the_model_is_final() -> None:
     host = Host()
+    trained: list[int] = []
     with host.connect("a") as connection:
-        errors = [(task.round, error) for task, error in work(app_of(), connection)]
+        errors = [(task.round, error) for task, error in work(app_of(trained=trained), connection)]
     assert errors == [(1, None), (2, None), (3, None)]
+    assert trained == [1, 2]
     reports = [host.reports(number)[0] for number in (1, 2, 3)]
     assert [report.evaluate_metrics for report in reports] == [
         {"first": 99.0 + number, "round": number} for number in (1, 2, 3)

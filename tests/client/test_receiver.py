@@ -311,11 +311,11 @@ def test_lost_records_of_this_round_mean_that_it_is_over() -> None:
 
 def test_lost_records_of_another_slot_and_of_a_round_not_asked_for_are_nobodys() -> None:
     reader = Reader()
-    reader.history.publish(3)
-    reader.begin(1)
-    reader.begin(2)
+    for number in (1, 2, 3, 4):
+        reader.begin(number)
+    assert reader.history.models[4][0].start > 0
     assert reader.receiver.on_lost(Lost(TOPICS[1], 0, 0)) == []
-    reader.open(3)
+    reader.open(5)
     assert reader.receiver.on_lost(Lost(TOPICS[1], 0, 0)) == []
 
 

@@ -128,6 +128,16 @@ def test_reports_go_to_the_slot_of_their_round() -> None:
     assert topics == [table.reports(1), table.reports(0), table.reports(1)]
 
 
+def test_a_failure_on_its_way_is_not_followed_by_another_try() -> None:
+    scene = Scene("a")
+    scene.begin(1)
+    upload = only_upload(scene.session.report("a", Outcome(failure="no data")))
+    scene.see(extended(1, 1))
+    assert scene.session.due() == []
+    scene.session.step(Uploaded(upload.tag, {0: 0}))
+    assert scene.session.due() == ["a"]
+
+
 def test_while_its_report_is_on_its_way_a_client_is_not_due() -> None:
     scene = Scene("a")
     scene.begin(1)

@@ -26,6 +26,7 @@ from tests.client.scene import (
     closing,
     extended,
     followed,
+    only_upload,
     report_of,
     trained,
 )
@@ -56,6 +57,13 @@ def test_the_place_is_compared_as_the_integer_it_is() -> None:
         nearest = float(share(client))
         for fraction in (nearest, np.nextafter(nearest, 0.0), np.nextafter(nearest, 1.0)):
             assert is_sampled(SAMPLING_NONCE, client, float(fraction)) == (share(client) < Fraction(fraction))
+
+
+def test_a_client_at_the_fraction_itself_is_not_asked() -> None:
+    client = next(c for c in map(str, range(99_999)) if Fraction(float(share(c))) == share(c))
+    fraction = float(share(client))
+    assert not is_sampled(SAMPLING_NONCE, client, fraction)
+    assert is_sampled(SAMPLING_NONCE, client, float(np.nextafter(fraction, 1.0)))
 
 
 def test_another_nonce_asks_other_clients() -> None:
@@ -195,6 +203,7 @@ def test_failures_count_as_tries_too() -> None:
     for number in range(MAX_TRIES):
         assert scene.session.due() == ["a"]
         scene.answer("a", Outcome(failure="no"), offset=number)
+        assert scene.session.due() == []
         scene.see(extended(1, number + 1))
     assert scene.session.due() == []
 
@@ -220,6 +229,20 @@ def test_an_exclusion_is_answered_once() -> None:
     scene.see(extended(1, 3, 1))  # of its report before
     assert scene.session.due() == []
     scene.see(extended(1, 4, 2))
+    assert scene.session.due() == ["a"]
+
+
+def test_an_extension_while_a_report_is_on_its_way_is_answered_after_it() -> None:
+    scene = Scene("a")
+    scene.begin(1)
+    upload = only_upload(scene.session.report("a", Outcome(failure="no data")))
+    scene.session.release()
+    assert scene.see(extended(1, 1)) == []
+    assert scene.session.due() == []
+    acked = Uploaded(upload.tag, {0: 3})
+    assert followed(scene.session.step(acked)) == {table.model(1): [0, 1]}
+    assert scene.session.due() == []
+    scene.receive(1)
     assert scene.session.due() == ["a"]
 
 
