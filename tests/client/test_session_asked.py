@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 
 from fdstream.client.session import MAX_TRIES, Outcome, Session, is_sampled
-from fdstream.events import Entry, Follow, Tell, Tick, Upload
+from fdstream.events import Entry, Follow, Tell, Tick, Upload, Uploaded
 from fdstream.log import Record
 from fdstream.messages import (
     Message,
