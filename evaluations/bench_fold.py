@@ -11,19 +11,16 @@ one would write without exactness: no digest, no check, float64 += value * weigh
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier, Thread
 from time import perf_counter, thread_time
 
 import numpy as np
 import numpy.typing as npt
+from machine import report
 
 from fdstream.aggregation.fixed_point import FixedPointSum, admissible
 from fdstream.digests import chunk_digest
@@ -98,19 +95,6 @@ def gigabytes(task: Callable[[Work, int], None], works: list[Work], seconds: flo
     return size / (perf_counter() - start), size / sum(busy_seconds)
 
 
-def hardware() -> str:
-    """One line about the machine, the interpreter and how busy the machine is."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    lock = "with" if getattr(sys, "_is_gil_enabled", lambda: True)() else "without"
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return (
-        f"{model or platform.machine()}, {os.cpu_count()} cores{load}; {platform.system()}, "
-        f"Python {platform.python_version()} {lock} GIL, numpy {np.__version__}"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -118,25 +102,33 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="of one measurement")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", default="1,2,4")
+    parser.add_argument("--out", type=Path, default=Path("results/bench_fold.md"))
     options = parser.parse_args()
     counts = [int(count) for count in options.threads.split(",")]
     works = [Work(seed) for seed in range(max(counts))]
     cases = [(task, count) for count in counts for task in (exact, naive)]
     cases += [(digest_alone, 1), (check_alone, 1)]
     speeds: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {hardware()}")
-    print(f"{DEFAULT_CHUNK_BYTES // 1024} KiB float32 chunks, {options.repeats} x {options.seconds} s each")
     for _ in range(options.repeats):
         for task, count in cases:
             speed = gigabytes(task, works[:count], options.seconds)
             speeds.setdefault((task.__name__, count), []).append(speed)
-    print(f"{'':>14} {'threads':>8} {'GB/s':>8} {'lowest':>8} {'highest':>8} {'GB/CPU s':>9}")
-    for (name, count), found in speeds.items():
-        clock, processor = zip(*found, strict=True)
-        print(
-            f"{name:>14} {count:>8} {statistics.median(clock):>8.2f} {min(clock):>8.2f} {max(clock):>8.2f} "
-            f"{statistics.median(processor):>9.2f}"
-        )
+    page = report(
+        "Taking in update chunks",
+        f"Written by `python evaluations/bench_fold.py`, which says what is measured. {DEFAULT_CHUNK_BYTES // 1024} "
+        f"KiB chunks of float32, median of {options.repeats} times {options.seconds} s. Aim: 0.5 GB/s on one core.",
+        ["", "threads", "GB/s", "lowest", "highest", "GB per CPU second"],
+        [row(name, count, found) for (name, count), found in speeds.items()],
+    )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(page)
+    print(page)
+
+
+def row(name: str, count: int, found: list[tuple[float, float]]) -> list[str]:
+    clock, processor = zip(*found, strict=True)
+    speeds = (statistics.median(clock), min(clock), max(clock), statistics.median(processor))
+    return [name.replace("_", " "), str(count), *(f"{speed:.2f}" for speed in speeds)]
 
 
 if __name__ == "__main__":

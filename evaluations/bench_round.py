@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,10 +22,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
-import confluent_kafka
+from machine import about, report
 
 from fdstream.log import Record
 from fdstream.messages import RoundClosed, RoundClosing, RoundOpened
@@ -180,46 +177,26 @@ def warm_up(bootstrap: str, folder: Path) -> None:
         list(fdstream_block(bootstrap, f"warm-{index}", point, 20, folder))
 
 
-def environment() -> dict[str, str]:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return {
-        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "machine": f"{model or platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "software": f"Python {platform.python_version()}, librdkafka {confluent_kafka.libversion()[0]}",
-        "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),
-    }
-
-
-def as_markdown(rows: Sequence[dict[str, float | int | str]], about: dict[str, str]) -> str:
-    head = (
-        "clients",
-        "model",
-        "(a) floor",
-        "(b) fdstream",
-        "b/a",
-        "collecting",
-        "closing",
-        "opening",
-        "rounds",
-    )
-    lines = [f"| {' | '.join(head)} |", "|" + "---:|" * len(head)]
-    for row in rows:
-        times = [f"{row[name]:.0f}" for name in ("floor_ms", "fdstream_ms")]
-        phases = [f"{row[name]:.0f}" for name in ("collecting", "closing", "opening")]
-        counts = f"{row['rounds_floor']} + {row['rounds_fdstream']}"
-        cells = [str(row["clients"]), str(row["model"]), *times, f"{row['ratio']:.2f}", *phases, counts]
-        lines.append(f"| {' | '.join(cells)} |")
-    facts = "\n".join(f"- {name}: {value}" for name, value in about.items())
-    return (
-        "# A round of fdstream against the raw floor\n\n"
+def as_markdown(rows: Sequence[dict[str, float | int | str]]) -> str:
+    text = (
         "Written by `python evaluations/bench_round.py`, which says what is measured. Medians in milliseconds; "
         "collecting, closing and opening are the parts of (b): RoundOpened to RoundClosing to RoundClosed to the "
-        f"next RoundOpened. Aim: b/a at most {TARGET} at every point.\n\n{facts}\n\n"
-        + "\n".join(lines)
-        + "\n"
+        f"next RoundOpened. Aim: b/a at most {TARGET} at every point."
     )
+    phases = ["collecting", "closing", "opening"]
+    head = ["clients", "model", "(a) floor", "(b) fdstream", "b/a", *phases, "rounds"]
+    cells = [
+        [
+            str(row["clients"]),
+            str(row["model"]),
+            *(f"{row[name]:.0f}" for name in ("floor_ms", "fdstream_ms")),
+            f"{row['ratio']:.2f}",
+            *(f"{row[name]:.0f}" for name in phases),
+            f"{row['rounds_floor']} + {row['rounds_fdstream']}",
+        ]
+        for row in rows
+    ]
+    return report("A round of fdstream against the raw floor", text, head, cells)
 
 
 def main() -> None:
@@ -232,15 +209,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/bench_round"))
     options = parser.parse_args()
     points = [Point(int(p.partition("x")[0]), p.partition("x")[2]) for p in options.points.split(",")]
-    about = environment()
+    machine = about()
     with tempfile.TemporaryDirectory() as folder, Cluster(data_dir=Path(folder) / "kafka") as cluster:
         warm_up(cluster.bootstrap, Path(folder))
         measure(cluster.bootstrap, points, options.blocks, options.rounds, Path(folder))
     rows = [point.row() for point in points]
-    text = as_markdown(rows, about)
+    text = as_markdown(rows)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.with_suffix(".md").write_text(text)
-    everything = {"about": about, "rows": rows, "points": [asdict(point) for point in points]}
+    everything = {"about": machine, "rows": rows, "points": [asdict(point) for point in points]}
     options.out.with_suffix(".json").write_text(json.dumps(everything, indent=1) + "\n")
     print(text)
 

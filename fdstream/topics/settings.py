@@ -32,9 +32,9 @@ _PRODUCER_FIXED = {"acks": "all", "enable.idempotence": "true"}
 _READER = {
     "fetch.queue.backoff.ms": "2",
     "fetch.error.backoff.ms": "50",
-    # Larger buffers read no faster, and a process may hold hundreds of readers.
-    "queued.max.messages.kbytes": str(8 * 1024),
-    "fetch.max.bytes": str(8 * 1024 * 1024),
+    # Larger buffers read no faster here; with them a server's memory would grow with its clients.
+    "queued.max.messages.kbytes": str(2 * 1024),
+    "fetch.max.bytes": str(2 * 1024 * 1024),
     "max.partition.fetch.bytes": str(2 * 1024 * 1024),
 }
 _READER_FIXED = {
