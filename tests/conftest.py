@@ -6,11 +6,18 @@ A broker is started when first asked for, once a test process, on free ports.
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from kafka_cluster import Cluster
+
+
+def pytest_configure() -> None:
+    """Where the tests run in the background SIGINT may be ignored, and what they start would ignore it too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
