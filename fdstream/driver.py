@@ -104,6 +104,13 @@ class Driver:
             self._step(self._event(item))
         self._step(Tick(self._clock.now_seconds()))
 
+    def settle(self) -> None:
+        """Return when everything written so far, and what its acknowledgements lead to, is acknowledged."""
+        self.log.flush()
+        while self._answers:
+            self.perform(())
+            self.log.flush()
+
     def perform(self, effects: Iterable[Effect]) -> None:
         """Carry effects out, and those that their answers lead to."""
         for effect in effects:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fdstream.events import Effects, Entry, Event, Follow
 from fdstream.ledger import Ledger, Phase, lost_history
 from fdstream.log import Lost
-from fdstream.messages import Heartbeat, Metrics, Report
+from fdstream.messages import Heartbeat, Metrics
 from fdstream.server.book import ReportBook
 from fdstream.topics import table
 
@@ -49,6 +49,7 @@ class Watcher:
             table.CONTROL: 0,
             table.MEMBERS: members_start,
         }  # what to read next; one partition each
+        self.lost: set[str] = set()  # topics whose records from there on are deleted
 
     def begin(self) -> Effects:
         return [Follow(topic, 0, offset) for topic, offset in self.positions.items()]
@@ -61,6 +62,8 @@ class Watcher:
             case Lost() if event.offset < self.positions[event.topic]:
                 # What was lost belongs to an earlier round of the slot.
                 return [Follow(event.topic, event.partition, self.positions[event.topic])]
+            case Lost():
+                self.lost.add(event.topic)
             case Entry():
                 return self._on_entry(event)
         return []
@@ -72,8 +75,8 @@ class Watcher:
         match entry.message:
             case Heartbeat() as heartbeat:
                 self._members[heartbeat.member] = (entry.record.timestamp_seconds, heartbeat)
-            case Report() if self._book is not None and record.topic == table.reports(self.ledger.slot):
-                self._book.add(entry)
+            case _ if self._book is not None and record.topic == table.reports(self.ledger.slot):
+                self._book.add(entry)  # also what cannot be read: the book counts offsets
             case _ if entry.record.topic == table.CONTROL:
                 return self._on_history(entry)
         return []
@@ -88,6 +91,7 @@ class Watcher:
         self._book = ReportBook(opened, round_entry.record.offset, self.ledger.layout)
         topic = table.reports(self.ledger.slot)
         self.positions[topic] = opened.reports_start
+        self.lost.discard(topic)
         return [Follow(topic, 0, opened.reports_start)]
 
     def status(self) -> Status:

@@ -39,7 +39,7 @@ class Watch:
 
     def _read_to(self, topic: str) -> None:
         end = self.log.end_offsets(topic)[0]
-        while self.watcher.positions[topic] < end:
+        while self.watcher.positions[topic] < end and topic not in self.watcher.lost:
             self._driver.turn(POLL_SECONDS)
 
     def wait(self, timeout_seconds: float) -> None:

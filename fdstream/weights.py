@@ -16,7 +16,7 @@ import numpy as np
 
 from fdstream.dtypes import DTYPES, MAX_EXACT_INTEGER, Array
 from fdstream.errors import UsageError
-from fdstream.messages import MAX_METRICS, MAX_NAME_LENGTH, MAX_NUM_EXAMPLES
+from fdstream.messages import MAX_METRIC, MAX_METRICS, MAX_NAME_LENGTH, MAX_NUM_EXAMPLES
 
 Weights = Mapping[str, Array] | Sequence[Array]
 Metrics = Mapping[str, float]
@@ -225,8 +225,9 @@ def _metric(source: str, name: str, value: Any) -> float:
         number = math.nan if isinstance(value, str | bytes | bool | np.bool_) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= MAX_METRIC:  # NaN compares false
         raise UserFunctionError(
-            f"{source} returned metric {name!r} = {value!r}: return a finite number, or leave the metric out"
+            f"{source} returned metric {name!r} = {value!r}: return a finite number up to {MAX_METRIC:g}, "
+            "or leave the metric out"
         )
     return number

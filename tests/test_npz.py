@@ -98,3 +98,9 @@ def test_a_folder_in_the_files_place_stays(tmp_path: Path) -> None:
 
 def test_a_model_without_tensors_is_a_file_too(tmp_path: Path) -> None:
     assert round_trip(tmp_path, {}) == {}
+
+
+def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    save_npz(tmp_path / "model.npz", {"w": np.zeros(3)})
+    (tmp_path / "other").touch()
+    assert (tmp_path / "model.npz").stat().st_mode == (tmp_path / "other").stat().st_mode

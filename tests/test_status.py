@@ -220,3 +220,10 @@ def test_lost_reports_of_an_earlier_round_of_the_slot_are_not_missed(watched: Wa
     watched.see(OPENED, round_opened(1))
     lost = Lost(table.reports(1), 0, REPORTS_START - 1)
     assert watched.watcher.step(lost) == [Follow(table.reports(1), 0, REPORTS_START)]
+
+
+def test_what_cannot_be_read_among_the_reports_hides_none_after_it(watched: Watched) -> None:
+    watched.see(OPENED, round_opened(1))
+    assert watched._step(table.reports(1), Refusal("not a record", "")) == []
+    watched.hear(report("a"))
+    assert watched.watcher.status().reported == ("a",)

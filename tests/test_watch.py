@@ -111,3 +111,14 @@ def test_watching_leaves_nothing_in_the_log() -> None:
     watch.catch_up()
     watch.wait(0)
     assert {place: len(records) for place, records in host.broker.partitions.items()} == before
+
+
+def test_reports_that_the_broker_has_dropped_are_not_waited_for() -> None:
+    host = Host(num_rounds=1)
+    with host.connect("a") as connection:
+        answer_all(connection)
+    host.until_finished()
+    MemoryLog(host.broker).delete_before(table.reports(0), 0, 1)
+    watch = Watch(MemoryLog(host.broker))
+    watch.catch_up()
+    assert (watch.watcher.status().phase, watch.watcher.status().reported) == ("finished", ())

@@ -22,7 +22,7 @@ from fdstream.errors import FederationFailedError, UsageError
 from fdstream.events import Tell
 from fdstream.heartbeats import Heartbeats, Member
 from fdstream.log import Log
-from fdstream.messages import ConfigValue, FederationFinished, Heartbeat, Metrics
+from fdstream.messages import MAX_NAME_LENGTH, ConfigValue, FederationFinished, Heartbeat, Metrics
 from fdstream.weights import UserFunctionError, Weights, evaluate_result, to_user, train_result
 
 logger = logging.getLogger("fdstream.client")
@@ -59,6 +59,7 @@ class Connection:
         config: Mapping[str, ConfigValue] | None = None,
         profile: Mapping[str, str] | None = None,
     ) -> None:
+        _check_names(clients)
         self.session = Session(clients, new_id=lambda: os.urandom(16))
         self._log = log
         self._heartbeats = heartbeats
@@ -80,7 +81,7 @@ class Connection:
             self._states[client] = "gone"
             self._heartbeats.leave(member)
         if kind is None:
-            self._log.flush()
+            self._driver.settle()
         self._log.close()
 
     def __iter__(self) -> Iterator[Task]:
@@ -114,7 +115,7 @@ class Connection:
         """
         task = self._in_hand()
         evaluated = evaluate_metrics or {}
-        if evaluated:
+        if evaluated or evaluated_examples != 0:
             evaluated = evaluate_result(evaluated_examples, evaluated, source="report").metrics
         if not task.training:
             self._finish(Outcome(None, 0, {}, evaluated_examples, evaluated))
@@ -127,7 +128,7 @@ class Connection:
     def fail(self, reason: str) -> None:
         """Say that this client cannot do the task in hand; it stays for the next round."""
         self._in_hand()
-        self._finish(Outcome(failure=reason[:1000]))
+        self._finish(Outcome(failure=reason[:1000].encode(errors="replace").decode()))
 
     # One task
 
@@ -174,6 +175,16 @@ class Connection:
 
     def _heartbeat(self, client: str) -> Heartbeat:
         return Heartbeat(client, "client", self._states[client], self.session.ledger.round, self._profile)
+
+
+def _check_names(clients: Sequence[str]) -> None:
+    for client in clients:
+        if not (client and client.isprintable() and len(client) <= MAX_NAME_LENGTH):
+            raise UsageError(
+                f"{client[:80]!r} is no client id: use 1 to {MAX_NAME_LENGTH} printable characters"
+            )
+    if len(set(clients)) != len(clients):
+        raise UsageError("two clients of one connection have the same id: give each one of its own")
 
 
 def _log(tell: Tell) -> None:

@@ -160,10 +160,10 @@ class Session:
         return self.receiver.begin() if wanted and not self.receiver.receiving else []
 
     def _on_uploaded(self, event: Uploaded) -> Effects:
-        kind, what = event.tag
+        kind, what = event.tag[:2]
         if kind == "report":
             part = self._parts.get(what)
-            if part is not None:
+            if part is not None and event.tag[2] == self._round:
                 part.report, part.uploading = next(iter(event.starts.values())), False
             return self._follow_round()
         if what not in self._pending:
@@ -210,7 +210,7 @@ class Session:
     def _upload_report(self, report: Report) -> Upload:
         self._parts[report.client].failed = report.failure is not None
         topic = table.reports(table.slot_of(report.round, self.ledger.federation.slots))
-        return Upload(("report", report.client), topic, [(0, report)])
+        return Upload(("report", report.client, report.round), topic, [(0, report)])
 
     def _update(self, pending: _Pending, weights: Mapping[str, Array]) -> Iterator[tuple[int, Message]]:
         """The chunks of the update, until one cannot be summed: then the report will say so."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fdstream.client.connection import Connection
-from fdstream.errors import FederationFailedError
+from fdstream.errors import FederationFailedError, UsageError
 from fdstream.heartbeats import Heartbeats, Member
 from fdstream.messages import UpdateChunk
 from fdstream.topics import table
@@ -187,3 +187,16 @@ def test_leaving_closes_the_log_and_says_goodbye_also_after_an_error() -> None:
         raise KeyError("a mistake in the script")
     assert log.closed
     assert host.states("a") == ["waiting", "gone"]
+
+
+def test_who_leaves_after_its_report_has_reported() -> None:
+    host = Host()
+    with host.connect("a") as connection:
+        answer(connection, first_task(connection))
+    assert [report.failure for report in host.reports(1)] == [None]
+
+
+@pytest.mark.parametrize("clients", [[""], ["x" * 257], ["a\nb"], ["a", "a"]])
+def test_names_that_cannot_be_used_are_a_mistake(clients: list[str]) -> None:
+    with pytest.raises(UsageError, match="id"):
+        Host().connect(*clients)

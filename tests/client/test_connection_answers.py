@@ -50,6 +50,8 @@ def test_a_task_is_answered_once() -> None:
         ({"num_examples": 2.5}, "num_examples 2.5"),
         ({"metrics": {"loss": float("nan")}}, "metric 'loss' = nan"),
         ({"evaluate_metrics": {"accuracy": 1.0}}, "num_examples 0"),
+        ({"metrics": {"loss": 1e200}}, r"metric 'loss' = 1e\+200"),
+        ({"evaluated_examples": -1}, "num_examples -1"),
         ({"evaluated_examples": 3, "evaluate_metrics": {"accuracy": float("inf")}}, "'accuracy' = inf"),
     ],
 )
@@ -173,3 +175,11 @@ def test_what_an_app_raised_is_reported_and_told() -> None:
     (failed,) = host.reports(2)
     assert failed.failure is not None
     assert failed.failure.startswith("train raised RuntimeError: no data today")
+
+
+def test_a_reason_of_any_characters_can_be_given() -> None:
+    host = Host()
+    with host.connect("a") as connection:
+        first_task(connection)
+        connection.fail("no file data-\udcff.csv")
+    assert [report.failure for report in host.reports(1)] == ["no file data-?.csv"]

@@ -84,7 +84,7 @@ def test_the_report_follows_when_every_chunk_is_acknowledged_and_not_before() ->
     attempt = (1).to_bytes(16, "big")
     expected = Report(NONCE, "a", attempt, 1, 1, 7, {"loss": 0.5}, 3, {"accuracy": 0.75}, digests)
     assert scene.session.step(Uploaded(upload.tag, {0: 4, 1: 4})) == [
-        Upload(("report", "a"), table.reports(1), [(0, expected)])
+        Upload(("report", "a", 1), table.reports(1), [(0, expected)])
     ]
 
 
@@ -213,7 +213,7 @@ def test_a_failure_is_reported_at_once_and_without_chunks() -> None:
     scene.begin(1)
     (upload,) = scene.session.report("a", Outcome(weights_of(1), 7, failure="no data"))
     report = Report(NONCE, "a", (1).to_bytes(16, "big"), 1, 1, 7, {}, 0, {}, (), "no data")
-    assert upload == Upload(("report", "a"), table.reports(1), [(0, report)])
+    assert upload == Upload(("report", "a", 1), table.reports(1), [(0, report)])
 
 
 def test_a_client_that_failed_stays_and_is_asked_again_after_any_extension() -> None:
@@ -242,7 +242,7 @@ def test_an_update_that_cannot_be_summed_becomes_a_failure(value: float) -> None
     report = report_of(only_upload(scene.session.step(Uploaded(upload.tag, {0: 0, 1: 0}))))
     assert report.digests == ()
     assert report.failure == "the update is infinite or beyond 1.09951e+12 times one example"
-    scene.session.step(Uploaded(("report", "a"), {0: 0}))
+    scene.session.step(Uploaded(("report", "a", 1), {0: 0}))
     scene.see(extended(1, 1))
     assert scene.session.due() == ["a"]
 
@@ -275,8 +275,8 @@ def test_a_round_without_training_has_no_chunks_and_no_digests() -> None:
     (upload,) = scene.session.report("a", outcome)
     attempt = (1).to_bytes(16, "big")
     report = Report(NONCE, "a", attempt, 1, 1, 0, {}, 100, {"accuracy": 0.93}, ())
-    assert upload == Upload(("report", "a"), table.reports(1), [(0, report)])
-    scene.session.step(Uploaded(("report", "a"), {0: 0}))
+    assert upload == Upload(("report", "a", 1), table.reports(1), [(0, report)])
+    scene.session.step(Uploaded(("report", "a", 1), {0: 0}))
     assert scene.session.due() == []
 
 
@@ -356,3 +356,15 @@ def test_a_session_writes_nothing_but_updates_and_reports() -> None:
     effects += [*scene.close(1), *scene.open(2), *scene.see(finished(scene))]
     written = [effect.topic for effect in effects if isinstance(effect, Append | Upload)]
     assert written == [table.updates(1)]
+
+
+def test_an_acknowledgement_of_an_earlier_rounds_report_frees_nobody() -> None:
+    scene = Scene("a")
+    scene.begin(1)
+    late = only_upload(scene.session.report("a", Outcome(failure="no data")))
+    scene.close(1)
+    scene.begin(2)
+    scene.session.report("a", Outcome(failure="no data"))
+    scene.see(extended(2, 1))
+    scene.session.step(Uploaded(late.tag, {0: 0}))
+    assert scene.session.due() == []  # this round's report is still on its way
