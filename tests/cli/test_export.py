@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from pathlib import Path
 
@@ -91,7 +92,8 @@ def test_a_round_no_longer_kept(number: int, finished: Finished, tmp_path: Path)
 def test_a_round_that_was_never_reached(finished: Finished, tmp_path: Path) -> None:
     asked = ("--round", str(ROUNDS + 1), "--output", str(tmp_path / "model.npz"))
     sentence = refused(3, "export", *place(finished.federation), *asked)
-    assert f"no model after {ROUNDS + 1} rounds" in sentence
+    assert "no model after" in sentence
+    assert {str(ROUNDS), str(ROUNDS + 1)} <= set(re.findall(r"\d+", sentence))
     assert list(tmp_path.iterdir()) == []
 
 
