@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -128,9 +129,18 @@ def make_plan(ctx: click.Context, values: dict[str, Any]) -> Plan:
         seed=values["seed"],
         final_evaluation=True,
     )
-    given = {name for name in values if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
     config: dict[str, ConfigValue] = {"seed": values["seed"], **values["settings"]}
-    return Plan(settings, values["chunk_bytes"], values["shards"], config, frozenset(given))
+    return Plan(settings, values["chunk_bytes"], values["shards"], config, chosen(ctx, values["settings"]))
+
+
+def chosen(ctx: click.Context, config: Mapping[str, object]) -> dict[str, str]:
+    """What was asked for, by flag, environment or file: the names of settings and how options are written."""
+    given = {
+        param.name: param.opts[0]
+        for param in ctx.command.params
+        if param.name and ctx.get_parameter_source(param.name) is not ParameterSource.DEFAULT
+    }
+    return given | {f"set {name}": f"--set {name}" for name in config}
 
 
 def log_progress(tell: Tell) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fdstream import logs
 from fdstream.cli import options
 from fdstream.cli.base import Command, print_result
 
@@ -42,6 +43,8 @@ def command(broker: str, federation: str, kafka: dict[str, str], as_json: bool, 
                     if found.finished:
                         break
                     found.wait(REFRESH_SECONDS)
+            if not console.is_terminal:
+                console.print()  # Live ends the last line only on a terminal
         elif not as_json:
             console.print(drawn(federation, found.watcher.status()))
         if as_json:
@@ -51,12 +54,13 @@ def command(broker: str, federation: str, kafka: dict[str, str], as_json: bool, 
 def drawn(federation: str, status: Status) -> Table:
     """The status as a small table of names and values."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in rows(federation, status):
-        table.add_row(name, value)
+        table.add_row(name, Text(logs.plain(value)))  # others' text is no markup
     return table
 
 
@@ -65,13 +69,12 @@ def rows(federation: str, status: Status) -> Iterator[tuple[str, str]]:
     yield "federation", federation
     yield "phase", f"{status.phase}{f': {status.finished}' if status.finished else ''}"
     if status.round:
-        final = " (evaluates the final model)" if status.round > status.num_rounds else ""
-        yield "round", f"{status.round} of {status.num_rounds}{final}"
-        yield "reported", f"{len(status.reported)} (needs {status.min_clients}): {_some(status.reported)}"
+        yield "round", _progress(status)
+        yield "reported", f"{len(status.reported)} (needs {status.min_clients}){_some(status.reported)}"
     for client, reason in list(status.failed.items())[:MOST_NAMES]:
         yield "failed", f"{client}: {reason}"
     members = [f"{name} ({state})" for name, state in status.members.items()]
-    yield "members", f"{len(members)}: {_some(members)}"
+    yield "members", f"{len(members)}{_some(members)}"
     for kind, metrics in (
         ("train", status.train_metrics),
         ("evaluate", status.evaluate_metrics),
@@ -85,4 +88,10 @@ def rows(federation: str, status: Status) -> Iterator[tuple[str, str]]:
 
 def _some(names: tuple[str, ...] | list[str]) -> str:
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
+    return f": {', '.join(names[:MOST_NAMES])}{more}" if names else ""
+
+
+def _progress(status: Status) -> str:
+    if status.round <= status.num_rounds:
+        return f"{status.round} of {status.num_rounds}"
+    return f"all {status.num_rounds} done, then one that evaluates the final model"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from fdstream.cli import options
 from fdstream.cli.base import Command, print_result
+from fdstream.errors import UsageError
 
 replicas = click.option(
     "--replicas", type=click.IntRange(1, 100), metavar="N", default=3, help="Copies of each partition."
@@ -30,7 +33,13 @@ def create(broker: str, federation: str, shards: int, kafka: dict[str, str]) -> 
         standing = admin.create_topics(federation, shards)
         for finding in admin.startup_checks(federation, standing):
             click.echo(f"warning: {finding}", err=True)
-    click.echo(f"federation {federation!r} has its topics on {broker}, with {standing} shards")
+    if standing != shards:
+        click.echo(
+            f"warning: its topics were there before, with other shards than the {shards} asked for", err=True
+        )
+    click.echo(
+        f"federation {federation!r} has its topics on {broker}, with {standing} shard{'s' * (standing != 1)}"
+    )
 
 
 @command.command("list", cls=Command)
@@ -60,11 +69,21 @@ def delete(broker: str, federation: str, kafka: dict[str, str], yes: bool) -> No
     """Delete a federation with its history and models."""
     from fdstream.topics.admin import Admin
 
-    if not yes:
-        click.confirm(f"Delete every topic of federation {federation!r} on {broker}?", abort=True)
+    if not yes and not _confirmed(f"Delete every topic of federation {federation!r} on {broker}?"):
+        raise UsageError("nothing was deleted")
     with Admin(broker, settings=kafka) as admin:
         gone = admin.delete_topics(federation)
+    if not gone:
+        raise UsageError(
+            f"there is no federation {federation!r} on {broker}: `fdstream topics list` names those there"
+        )
     click.echo(f"deleted {len(gone)} topics of federation {federation!r}")
+
+
+def _confirmed(question: str) -> bool:
+    """Whether somebody says yes; Ctrl-C is that of any command, the end of stdin a no."""
+    click.echo(f"{question} [y/N]: ", nl=False)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 @command.command("acls", cls=Command)

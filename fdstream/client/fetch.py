@@ -37,8 +37,8 @@ def fetch_model(log: Log, layout: Layout, topic: str, named: tuple[ShardModel, .
 def _take(assembly: Assembly, item: Record | Lost) -> None:
     if isinstance(item, Lost):
         raise RemoteError(
-            f"{item.topic}[{item.partition}] no longer holds the model's chunks at offset {item.offset}: "
-            "this round is past what the federation keeps (--keep-rounds)"
+            f"this model is no longer in the log: {item.topic}[{item.partition}] begins after offset {item.offset}. "
+            "The federation keeps its newest rounds alone, see --keep-rounds; ask for a newer one"
         )
     message = decode(item.value, table.records(item.topic))
     if isinstance(message, ModelChunk) and message.part == 0:
@@ -67,9 +67,8 @@ def fetch_version(log: Log, ledger: Ledger, version: int) -> FlatModel:
     elif version == newest_version(ledger):
         named = ledger.current_model()
     else:
-        kept = ", ".join(str(number - 1) for number in sorted({*ledger.history, newest_version(ledger)}))
         raise RemoteError(
-            f"there is no model after {version - 1} rounds in the log; there may be after {kept}"
+            f"there is no model after round {version - 1}: the newest is after round {newest_version(ledger) - 1}"
         )
     topic = table.model(table.slot_of(version, ledger.federation.slots))
     return fetch_model(log, ledger.layout, topic, named)

@@ -41,7 +41,7 @@ class Plan:
     chunk_bytes: int
     shards: int
     config: Mapping[str, ConfigValue]
-    chosen: frozenset[str]  # the names of settings that were asked for, and not just left at their defaults
+    chosen: Mapping[str, str]  # what was asked for, and not left at its default: setting -> option
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,7 @@ class ServerRun:
         self._evaluator = Evaluator(app, lambda: connections.open_log("evaluator"))
         self._checked = False
         self._evaluated = 0
+        self._gone = False
         self.name = f"{socket.gethostname()}-{os.getpid()}"
 
     def __enter__(self) -> ServerRun:
@@ -95,7 +96,7 @@ class ServerRun:
         self._stack.enter_context(self._evaluator)
         member = Member(self._log, self._heartbeat)
         self._heartbeats.join(member)
-        self._stack.callback(self._heartbeats.leave, member)
+        self._stack.callback(self._leave, member)
         self._driver.begin()
         return self
 
@@ -149,14 +150,12 @@ class ServerRun:
         """The federation is open: what this server was asked to do must not contradict it."""
         self._checked = True
         federation = self.core.ledger.federation
-        theirs = {field.name: getattr(federation.settings, field.name) for field in fields(Settings)}
-        ours = {field.name: getattr(self._plan.settings, field.name) for field in fields(Settings)}
-        theirs |= {"chunk_bytes": federation.chunk_bytes, "shards": federation.shards}
-        ours |= {"chunk_bytes": self._plan.chunk_bytes, "shards": self._plan.shards}
-        for name in sorted(self._plan.chosen & ours.keys()):
-            if theirs[name] != ours[name]:
+        theirs = _terms(federation.settings, federation.chunk_bytes, federation.shards, federation.config)
+        ours = _terms(self._plan.settings, self._plan.chunk_bytes, self._plan.shards, self._plan.config)
+        for name, option in sorted(self._plan.chosen.items()):
+            if name in ours and theirs.get(name) != ours[name]:
                 raise UsageError(
-                    f"this federation is open with {name} = {theirs[name]}, not {ours[name]}: "
+                    f"this federation is open with {option} = {_said(name, theirs)}, not {_said(name, ours)}: "
                     "leave the option out, or choose another --federation"
                 )
 
@@ -204,7 +203,28 @@ class ServerRun:
     def _hear(self, tell: Tell) -> None:
         self._observe(tell)
 
+    def _leave(self, member: Member) -> None:
+        self._gone = True
+        self._heartbeats.leave(member)
+
     def _heartbeat(self) -> Heartbeat:
         ledger = self.core.ledger
         shards = " ".join(map(str, sorted(self.core.owners)))
-        return Heartbeat(self.name, "server", ledger.phase.name.lower(), ledger.round, {"shards": shards})
+        state = "gone" if self._gone else ledger.phase.name.lower()
+        return Heartbeat(self.name, "server", state, ledger.round, {"shards": shards})
+
+
+def _terms(
+    settings: Settings, chunk_bytes: int, shards: int, config: Mapping[str, ConfigValue]
+) -> dict[str, object]:
+    """Everything a federation is opened with, by name; `set NAME` is an entry of its config."""
+    terms: dict[str, object] = {field.name: getattr(settings, field.name) for field in fields(Settings)}
+    terms |= {"chunk_bytes": chunk_bytes, "shards": shards}
+    return terms | {f"set {name}": value for name, value in config.items()}
+
+
+def _said(name: str, terms: Mapping[str, object]) -> object:
+    """A setting as one would give it."""
+    if name == "keep_rounds" and terms[name] == 0:
+        return "all"
+    return terms.get(name, "nothing")

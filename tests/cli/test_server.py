@@ -108,7 +108,7 @@ def planned(*arguments: str) -> Plan:
 
 def test_nothing_said_is_nothing_insisted_on() -> None:
     plan = planned()
-    assert plan.chosen == frozenset()
+    assert plan.chosen == {}
     assert (plan.settings.num_rounds, plan.settings.min_clients, plan.settings.max_clients) == (3, 2, 2)
     assert (plan.settings.strategy, plan.settings.keep_rounds) == ("fedavg:lr=1.0", 2)
     assert (plan.chunk_bytes, plan.shards, plan.config) == (900 * 1024, 4, {"seed": 0})
@@ -122,8 +122,8 @@ def test_what_flag_environment_and_file_say_is_insisted_on(
     file.write_text("[server]\nshards = 7\n")
     monkeypatch.setenv("FDSTREAM_KEEP_ROUNDS", "all")
     plan = planned("--config", str(file), "--numrounds", "3")
-    assert {"shards", "keep_rounds", "num_rounds"} <= plan.chosen
-    assert not {"min_clients", "deadline_seconds", "strategy", "chunk_bytes"} & plan.chosen
+    assert {"shards", "keep_rounds", "num_rounds"} <= plan.chosen.keys()
+    assert not {"min_clients", "deadline_seconds", "strategy", "chunk_bytes"} & plan.chosen.keys()
     assert (plan.shards, plan.settings.keep_rounds, plan.settings.num_rounds) == (7, 0, 3)
 
 

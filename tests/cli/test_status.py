@@ -230,3 +230,9 @@ def test_metrics_that_are_not_there_have_no_row() -> None:
     assert "train loss 0.2500" in shown
     assert "evaluate" not in shown
     assert "global" not in shown
+
+
+def test_text_of_clients_is_no_markup_and_cannot_move_the_cursor() -> None:
+    shown = shown_as(status_of(reported=("[red]ada",), failed={"cyd": "boom [/b] \x1b[2J"}))
+    assert "[red]ada" in shown
+    assert r"boom [/b] \x1b[2J" in shown

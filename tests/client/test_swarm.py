@@ -44,7 +44,7 @@ def logs(kafka: str, federation: str) -> Callable[[str], Log]:
 
 
 def serve(kafka: str, federation: str, rounds: int) -> Summary:
-    plan = Plan(replace(SETTINGS, num_rounds=rounds), 4096, 2, {}, frozenset())
+    plan = Plan(replace(SETTINGS, num_rounds=rounds), 4096, 2, {}, {})
     app = synthetic.app(MODEL_BYTES, 7)
     with start_server(
         kafka, federation, app, plan, kafka={}, heartbeat_period_seconds=1.0, observe=lambda _: None

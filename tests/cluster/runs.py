@@ -30,7 +30,7 @@ def plan(**changes: object) -> Plan:
         "final_evaluation": True,
     }
     settings = Settings(**(values | changes))  # type: ignore[arg-type]
-    return Plan(settings, CHUNK_BYTES, SHARDS, {}, frozenset())
+    return Plan(settings, CHUNK_BYTES, SHARDS, {}, {})
 
 
 def always(shards: range) -> Callable[[], frozenset[int] | None]:

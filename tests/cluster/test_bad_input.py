@@ -119,7 +119,7 @@ def test_a_server_that_contradicts_an_open_federation_leaves_it_alone(federation
         topics.wait_for_round(1)
     contrary = federation.server("--numrounds", "3")
     code, sentence = contrary.refusal()
-    assert (code, "open with num_rounds = 2, not 3" in sentence) == (2, True)
+    assert (code, "open with --numrounds = 2, not 3" in sentence) == (2, True)
     gate.open(1, 2)
     assert hash_of(server) == expected_hash([HONEST] * 2)
 

@@ -78,18 +78,20 @@ def test_a_client_that_comes_when_it_is_over_leaves(finished: Federation) -> Non
 
 
 def test_settings_that_contradict_the_federation_are_refused(finished: Federation) -> None:
-    wrong = {
-        "num_rounds": ("--numrounds", "9"),
-        "min_clients": ("--minclients", "1"),
-        "strategy": ("--strategy", "fedadam"),
-        "shards": ("--shards", "3"),
-        "chunk_bytes": ("--chunk-bytes", "900KiB"),
-    }
-    refused = {name: finished.server(*options) for name, options in wrong.items()}
-    for name, process in refused.items():
+    wrong = [
+        ("--numrounds", "9"),
+        ("--minclients", "1"),
+        ("--strategy", "fedadam"),
+        ("--shards", "3"),
+        ("--chunk-bytes", "900KiB"),
+        ("--set", "unheard=of"),
+    ]
+    refused = {options: finished.server(*options) for options in wrong}
+    for options, process in refused.items():
         code, sentence = process.refusal()
         assert code == 2, process.log
-        assert f"open with {name} = " in sentence
+        named = "--set unheard = nothing, not of" if options[0] == "--set" else f"{options[0]} = "
+        assert f"open with {named}" in sentence
 
 
 def test_export_writes_what_save_wrote(finished: Federation, tmp_path: Path) -> None:
