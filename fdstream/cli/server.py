@@ -145,7 +145,7 @@ def chosen(ctx: click.Context, config: Mapping[str, object]) -> dict[str, str]:
 
 def log_progress(tell: Tell) -> None:
     """What a person who watches the log wants to know."""
-    from fdstream.messages import Report
+    from fdstream.messages import Report, RoundClosed
 
     match tell.name, tell.facts:
         case "phase", {"phase": phase, "round": number}:
@@ -156,10 +156,14 @@ def log_progress(tell: Tell) -> None:
                 logger.warning("a client failed", extra=facts | {"reason": report.failure})
             else:
                 logger.debug("report", extra=facts)
-        case "round closed", {"record": closed}:
-            facts = {"round": closed.round, "clients": closed.num_clients, "examples": closed.num_examples}
+        case "round closed", {"record": RoundClosed() as closed}:
+            facts = {"round": closed.round, "clients": closed.num_clients}
             metrics = {f"train_{k}": v for k, v in closed.train_metrics.items()}
             metrics |= {f"evaluate_{k}": v for k, v in closed.evaluate_metrics.items()}
-            logger.info("round closed", extra=facts | {k: round(v, 4) for k, v in metrics.items()})
+            rounded = {name: round(value, 4) for name, value in metrics.items()}
+            if closed.num_examples:
+                logger.info("round closed", extra=facts | {"examples": closed.num_examples} | rounded)
+            else:
+                logger.info("the clients have evaluated the final model", extra=facts | rounded)
         case "rejected", {"count": count} if count in (1, 10, 100) or count % 1000 == 0:
             logger.warning("record refused", extra=dict(tell.facts))
