@@ -33,20 +33,19 @@ from tests.server.records import (
 # Opening rounds
 
 
-def opened_by(bench: Bench, number: int, starts: dict[str, tuple[int, ...]]) -> RoundOpened:
+def opened_by(bench: Bench, starts: dict[str, tuple[int, ...]]) -> RoundOpened:
+    """The round that is opened next where its topics end like this."""
     ask = only(ReadEnds, bench.duties())
-    assert set(ask.topics) == starts.keys(), f"round {number}"
+    assert set(ask.topics) == starts.keys()
     assert bench.answer(ask, starts) == []
-    message = written_in(bench.duties(), RoundOpened)
-    assert isinstance(message, RoundOpened)
-    return message
+    return written_in(bench.duties(), RoundOpened)
 
 
 STARTS_1 = {table.updates(1): (3, 4), table.reports(1): (5,), table.SHARDS: (6, 7)}
 
 
 def test_the_first_round_starts_where_its_topics_end_with_the_federations_model() -> None:
-    opened = opened_by(Bench(federation()), 1, STARTS_1)
+    opened = opened_by(Bench(federation()), STARTS_1)
     assert opened == RoundOpened(NONCE, 1, True, MODEL, (3, 4), 5, (6, 7), an_id(1), NO_PREVIOUS)
 
 
@@ -64,7 +63,7 @@ def test_the_next_round_uses_the_next_slot_the_closed_model_and_names_its_predec
     model = tuple(replace(part, attempt=b"z" * 16) for part in MODEL)
     bench.control(closed(model=model), value=b"the bytes of RoundClosed")
     starts = {table.updates(0): (0, 1), table.reports(0): (2,), table.SHARDS: (3, 4)}
-    opened = opened_by(bench, 2, starts)
+    opened = opened_by(bench, starts)
     assert (opened.round, opened.model) == (2, model)
     assert (opened.updates_start, opened.reports_start, opened.shards_start) == ((0, 1), 2, (3, 4))
     assert opened.previous == hashlib.sha256(b"the bytes of RoundClosed").digest()
@@ -73,9 +72,9 @@ def test_the_next_round_uses_the_next_slot_the_closed_model_and_names_its_predec
 def test_each_round_samples_with_a_fresh_nonce() -> None:
     bench = Bench(federation(slots=1))
     starts = {table.updates(0): (0, 0), table.reports(0): (0,), table.SHARDS: (0, 0)}
-    first = opened_by(bench, 1, starts)
+    first = opened_by(bench, starts)
     bench.control(first, closed())
-    assert opened_by(bench, 2, starts).sampling_nonce != first.sampling_nonce
+    assert opened_by(bench, starts).sampling_nonce != first.sampling_nonce
 
 
 def test_where_the_next_round_starts_is_asked_while_this_one_collects_so_that_it_opens_at_once() -> None:
@@ -100,7 +99,7 @@ def test_nothing_is_asked_for_a_round_that_will_not_be() -> None:
 def test_a_last_round_without_training_evaluates_the_final_model() -> None:
     bench = Bench(federation(slots=1, num_rounds=1, final_evaluation=True), round_opened(), closed())
     starts = {table.updates(0): (0, 0), table.reports(0): (0,), table.SHARDS: (0, 0)}
-    opened = opened_by(bench, 2, starts)
+    opened = opened_by(bench, starts)
     assert (opened.round, opened.training) == (2, False)
 
 
