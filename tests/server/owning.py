@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+import numpy as np
+
 from fdstream.aggregation.strategies import strategy
-from fdstream.events import Append, Effects, Entry, Upload, Uploaded
+from fdstream.events import Append, Effects, Entry, Follow, Upload, Uploaded
+from fdstream.ledger import Phase
 from fdstream.messages import ModelChunk, Refusal, ShardResult, ShardVerdict, UpdateChunk
 from fdstream.server.parts import ShardParts
 from fdstream.server.shard import ShardOwner
@@ -18,16 +21,20 @@ from tests.server.records import (
     Tape,
     Update,
     all_of,
+    closing,
     federation,
     new_ids,
     only,
     round_opened,
     shard_model,
+    update,
     verdict,
     with_state,
 )
 
 W = TypeVar("W", ShardVerdict, ShardResult)
+# The weighted mean of ada and bob is 3.25, of all three 3.5.
+ADA, BOB, CYD = update("ada"), update("bob", 4.0, num_examples=6), update("cyd", 4.0, num_examples=4)
 
 
 class Owned(Stage):
@@ -125,3 +132,41 @@ def written_in(effects: Effects, kind: type[W]) -> W:
     assert isinstance(append.message, kind)
     assert append.partition == append.message.shard
     return append.message
+
+
+def publishing(*excluded: int, spelling: str = "fedavg", model: bool = True) -> Owned:
+    """Ada, Bob and Cyd are in the sums; the verdicts leave these out."""
+    owned = Owned(spelling=spelling, model=model)
+    owned.take(ADA, BOB, CYD)
+    close(owned, 0, 1, 2, excluded=excluded)
+    return owned
+
+
+def close(owned: Owned, *accepted: int, excluded: tuple[int, ...] = ()) -> None:
+    """The round closes behind everything that was read, and both shards have spoken."""
+    end = owned.tape.ends[table.updates(1), owned.shard]
+    owned.control(closing(*accepted, ends=(end, end)))
+    owned.duties()
+    owned.agree(*excluded)
+    assert owned.ledger.phase is Phase.PUBLISHING
+
+
+def weights_in(chunks: list[ModelChunk]) -> dict[int, list[float]]:
+    return {chunk.index: np.frombuffer(chunk.data, np.float32).tolist() for chunk in chunks}
+
+
+def moved(by: float) -> dict[int, list[float]]:
+    """Shard 0's weights of the first round plus this."""
+    return {first // 4: [element + by for element in range(first, first + 4)] for first in (0, 8)}
+
+
+def finish(owned: Owned) -> tuple[bytes, bytes]:
+    """Take out what must be, and publish; the digests of weights and state."""
+    effects = owned.duties()
+    for follow in all_of(Follow, effects):
+        owned.read_again(follow.offset)
+        effects = owned.duties()
+    assert all_of(Upload, effects)
+    parts = owned.owner.next_parts
+    assert parts is not None
+    return parts.digest, parts.state_digest
