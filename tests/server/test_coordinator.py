@@ -10,7 +10,7 @@ import pytest
 from fdstream.events import ReadEnds
 from fdstream.ledger import Phase
 from fdstream.messages import FederationFinished, RoundClosed, RoundClosing, RoundExtended, RoundOpened
-from fdstream.server.coordinator import NO_PREVIOUS, Coordinator
+from fdstream.server.coordinator import Coordinator
 from fdstream.topics import table
 from tests.server.coordinating import DEADLINE, Bench, collecting, written_in
 from tests.server.records import (
@@ -46,7 +46,7 @@ STARTS_1 = {table.updates(1): (3, 4), table.reports(1): (5,), table.SHARDS: (6, 
 
 def test_the_first_round_starts_where_its_topics_end_with_the_federations_model() -> None:
     opened = opened_by(Bench(federation()), STARTS_1)
-    assert opened == RoundOpened(NONCE, 1, True, MODEL, (3, 4), 5, (6, 7), an_id(1), NO_PREVIOUS)
+    assert opened == RoundOpened(NONCE, 1, True, MODEL, (3, 4), 5, (6, 7), an_id(1), previous=bytes(32))
 
 
 def test_a_round_is_opened_once_and_asked_about_once() -> None:

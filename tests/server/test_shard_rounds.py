@@ -76,6 +76,16 @@ def test_an_owner_goes_on_with_what_it_published_and_does_not_read_it() -> None:
     assert weights_in(published(all_of(Upload, owned.duties()))) == moved(3.5 + 3.25)
 
 
+def test_an_owner_whose_result_came_second_goes_on_with_its_own_bytes_which_are_the_same() -> None:
+    owned = publishing()
+    own = written_in(acknowledged(owned.owner, owned.duties(), 7), ShardResult)
+    models = (replace(own.model, attempt=b"first" * 3 + b".", start=3), MODEL[1])
+    assert owned.shards(replace(own, model=models[0]), own, result(1)) == [True, False, True]
+    assert owned.ledger.next_model()[0] == models[0]
+    owned.control(closed(model=models), round_opened(2, model=models, start=6))
+    assert successor(owned).begin() == [Follow(table.updates(0), 0, 6)]
+
+
 @pytest.mark.parametrize("spelling", ["fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad"])
 def test_a_fresh_owner_continues_the_strategys_state_from_the_log(spelling: str) -> None:
     owned = publishing(spelling=spelling)
