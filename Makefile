@@ -30,6 +30,7 @@ environment: $(READY)
 # The stamp is written last, so that an interrupted installation is done again.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fdstream needs Python 3.11 or newer, and $(PYTHON) is %d.%d: run make PYTHON=/path/to/python3.11" % sys.version_info[:2])'
+	@echo "making the environment in $(VENV), once: this downloads much and takes a minute or more"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

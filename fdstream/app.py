@@ -127,7 +127,7 @@ def _parts(name: str, result: Any, *parts: str) -> tuple[Any, ...]:
 def load(path: str) -> App:
     """The App at `module:attribute`, the current folder searched first; `UsageError` says what is wrong."""
     module_name, _, attribute = path.partition(":")
-    if not (module_name and attribute):
+    if not (attribute and all(part.isidentifier() for part in module_name.split("."))):
         raise UsageError(f"app path {path!r} must be module:attribute, for example {DEFAULT_APP}")
     module = _imported(module_name, path)
     if not hasattr(module, attribute):

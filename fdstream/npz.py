@@ -23,8 +23,10 @@ def save_npz(path: Path, weights: Mapping[str, Array]) -> None:
         with unfinished.open("xb") as file:
             _write(file, weights)
         unfinished.replace(path)
-    except BaseException:
+    except BaseException as error:
         unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say whose it is
         raise
 
 

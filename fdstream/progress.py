@@ -164,8 +164,10 @@ def _slowest(made: Round) -> list[str]:
 
 
 def _as_fit(words: Sequence[str], width: int) -> str:
-    """Two spaces and as many of the words as `width` columns take."""
+    """Two spaces and as many of the words as `width` columns take; where not even one fits, its end."""
     taken = ""
+    if words and len(words[0]) > width > 1:
+        return f"  \u2026{words[0][1 - width :]}"
     for word in words:
         longer = f"{taken}, {word}" if taken else word
         if len(longer) > width:

@@ -50,6 +50,16 @@ class Watch:
     def finished(self) -> bool:
         return self.watcher.ledger.phase is Phase.FINISHED
 
+    @property
+    def awaits_evaluation(self) -> bool:
+        """Whether servers evaluate this federation's models and have not said yet what the last one is worth."""
+        ledger = self.watcher.ledger
+        return (
+            bool(ledger.evaluated)
+            and ledger.finished is not None
+            and (ledger.finished.rounds + 1 not in ledger.evaluated)
+        )
+
 
 @contextmanager
 def watch(broker: str, federation: str, kafka: Mapping[str, str]) -> Iterator[Watch]:

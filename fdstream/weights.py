@@ -154,8 +154,9 @@ def _check_names(source: str, received: Mapping[str, Array], returned: Mapping[s
     missing = [name for name in received if name not in returned]
     surplus = [name for name in returned if name not in received]
     parts = [f"{word} {_some(names)}" for word, names in (("without", missing), ("with", surplus)) if names]
+    count = f"{len(returned)} tensor{'s' * (len(returned) != 1)}"
     raise UserFunctionError(
-        f"{source} returned {len(returned)} tensors for the {len(received)} received, {' and '.join(parts)}: "
+        f"{source} returned {count} for the {len(received)} received, {' and '.join(parts)}: "
         "return the same names (of a list: as many, in the same order)"
     )
 

@@ -69,7 +69,7 @@ def open_folder(path: Path, *, nodes: int, reset: bool) -> DataFolder:
     except OSError as error:
         raise UsageError(
             f"cannot keep the broker's data in {path}: {error.strerror or error}; "
-            "name another folder with --data-dir"
+            "make room there or name another folder with --data-dir (for the demo: TMPDIR)"
         ) from error
 
 

@@ -153,6 +153,12 @@ def test_a_failure_is_named_first() -> None:
     assert line(made(failed={"a": "no disk"}, reported={"b": 11.0}), 100).endswith("  a failed, b 1.00")
 
 
+def test_of_a_long_name_the_end_is_shown() -> None:
+    text = line(made(reported={"a-host-with-a-long-name-0fd9d297": 63.41}), 79)
+    assert text.endswith("  …0fd9d297 53.41")
+    assert len(text) == 79
+
+
 def test_every_cell_keeps_its_distance_at_its_widest() -> None:
     wide = made(
         number=1000,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fdstream.log import Lost, MemoryBroker, MemoryLog, Record
-from fdstream.messages import Heartbeat
+from fdstream.messages import GlobalEvaluated, Heartbeat
 from fdstream.serde.avro import encode
 from fdstream.topics import table
 from fdstream.watch import Watch
@@ -122,3 +122,24 @@ def test_reports_that_the_broker_has_dropped_are_not_waited_for() -> None:
     watch = Watch(MemoryLog(host.broker))
     watch.catch_up()
     assert (watch.watcher.status().phase, watch.watcher.status().reported) == ("finished", ())
+
+
+def evaluated(host: Host, number: int) -> None:
+    """What a server writes about the model of a round, at its leisure."""
+    record = GlobalEvaluated(host.server.ledger.federation.nonce, number, {"accuracy": 0.5})
+    MemoryLog(host.broker).append(table.CONTROL, 0, encode(record))
+
+
+def test_the_servers_word_on_the_last_model_is_awaited_where_there_were_others() -> None:
+    host = Host(num_rounds=1)
+    with host.connect("a") as connection:
+        answer_all(connection)
+    host.until_finished()
+    watch = Watch(MemoryLog(host.broker))
+    awaited = []
+    for number in (None, 1, 2):
+        if number is not None:
+            evaluated(host, number)
+        watch.catch_up()
+        awaited.append(watch.awaits_evaluation)
+    assert awaited == [False, True, False]

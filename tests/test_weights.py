@@ -151,7 +151,7 @@ def test_a_list_comes_back_as_a_list_or_a_tuple() -> None:
     ("weights", "says"),
     [
         (None, "fed.report returned NoneType"),
-        ({"kernel": MODEL["kernel"]}, "1 tensors for the 3 received, without 'bias', 'steps'"),
+        ({"kernel": MODEL["kernel"]}, "1 tensor for the 3 received, without 'bias', 'steps'"),
         (trained(extra=np.zeros(1)), "4 tensors for the 3 received, with 'extra'"),
         (trained(kernel=np.ones((3, 2))), r"'kernel' of shape \(3, 2\), the model's is \(2, 3\)"),
         (trained(steps=np.ones(1, np.int32)), r"'steps' of shape \(1,\), the model's is \(\)"),

@@ -99,6 +99,7 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
     epilog=f"{_SOURCES}\n\n\b\nExit codes:\n{_EXITS}",
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110},
 )
+@click.version_option(package_name="fdstream", message="fdstream %(version)s")
 def main() -> None:
     """Federated learning over Kafka: exact, sharded, restartable."""
 

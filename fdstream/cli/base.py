@@ -24,7 +24,7 @@ _COMMON = (
         is_eager=True,
         expose_value=False,
         callback=config.read_file,
-        help="TOML file with options; [server] in it overrides for that command.",
+        help="TOML file with options; a table with a command's name overrides for that command.",
     ),
     click.option(
         "--log-format",

@@ -79,12 +79,12 @@ def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **valu
     ) as run:
         with audience.show(run.core.ledger, Console(stderr=True)) if is_watched(ctx) else nullcontext():
             summary = run.run()
+        if as_json:
+            print_result(asdict(summary))
         if save_path is not None:
             save_npz(save_path, run.final_weights())
     facts = {"rounds": summary.rounds, "clients": summary.clients, "model_sha256": summary.model_sha256}
     logger.info("the federation has finished: all its rounds are done", extra=facts)
-    if as_json:
-        print_result(asdict(summary))
 
 
 def is_watched(ctx: click.Context) -> bool:

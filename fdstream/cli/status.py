@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fdstream.status import Status
 
 REFRESH_SECONDS = 1.0
+LAST_REFRESHES = 10  # for what a server finds out about the last model after the end
 MOST_NAMES = 8
 
 
@@ -38,11 +39,13 @@ def command(broker: str, federation: str, kafka: dict[str, str], as_json: bool, 
     with watch(broker, federation, kafka) as found:
         if follow:
             with Live(console=console, auto_refresh=False) as live:
-                while True:
+                while not found.finished:
                     live.update(drawn(federation, found.watcher.status()), refresh=True)
-                    if found.finished:
-                        break
                     found.wait(REFRESH_SECONDS)
+                for _ in range(LAST_REFRESHES):
+                    if found.awaits_evaluation:
+                        found.wait(REFRESH_SECONDS)
+                live.update(drawn(federation, found.watcher.status()), refresh=True)
             if not console.is_terminal:
                 console.print()  # Live ends the last line only on a terminal
         elif not as_json:

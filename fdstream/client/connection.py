@@ -108,9 +108,10 @@ class Connection:
         *,
         evaluated_examples: int = 0,
         evaluate_metrics: Metrics | None = None,
-    ) -> None:
+    ) -> str | None:
         """Send the trained weights of the task in hand (None where there was no training) and its metrics.
 
+        Returns None, or why the update cannot be summed: then the report says that this client failed.
         Raises `UsageError` for weights, numbers or metrics that cannot be used; the task is then still open.
         """
         task = self._in_hand()
@@ -118,10 +119,9 @@ class Connection:
         if evaluated or evaluated_examples != 0:
             evaluated = evaluate_result(evaluated_examples, evaluated, source="report").metrics
         if not task.training:
-            self._finish(Outcome(None, 0, {}, evaluated_examples, evaluated))
-            return
+            return self._finish(Outcome(None, 0, {}, evaluated_examples, evaluated))
         result = train_result(task.named, weights, num_examples, metrics or {}, source="report")
-        self._finish(
+        return self._finish(
             Outcome(result.weights, result.num_examples, result.metrics, evaluated_examples, evaluated)
         )
 
@@ -164,11 +164,14 @@ class Connection:
             raise UsageError("there is no task to answer: each task of the loop is answered once")
         return self._task
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: Outcome) -> str | None:
+        """Write it; why this client failed, if it did."""
         task, self._task = self._in_hand(), None
         self._say(task.client, "uploading")
         self._driver.perform(self.session.report(task.client, outcome))
-        self._say(task.client, "failed" if outcome.failure else "waiting")
+        failure = outcome.failure or self.session.refusal(task.client)
+        self._say(task.client, "failed" if failure else "waiting")
+        return failure
 
     def _say(self, client: str, state: str) -> None:
         self._states[client] = state
@@ -204,11 +207,11 @@ def work(app: App, connection: Connection) -> Iterator[tuple[Task, UserFunctionE
             connection.fail(str(error))
             yield task, error
             continue
-        connection.report(
+        refusal = connection.report(
             None if trained is None else trained.weights,
             0 if trained is None else trained.num_examples,
             {} if trained is None else trained.metrics,
             evaluated_examples=evaluated.num_examples if evaluated else 0,
             evaluate_metrics=evaluated.metrics if evaluated else {},
         )
-        yield task, None
+        yield task, None if refusal is None else UserFunctionError(refusal)

@@ -71,6 +71,7 @@ class _Part:
     extensions_seen: int = 0
     report: int | None = None  # offset of its last report, once acknowledged
     failed: bool = False
+    refusal: str | None = None  # why its last update could not be sent
     uploading: bool = False
 
 
@@ -118,6 +119,7 @@ class Session:
         part = self._parts[client]
         part.tries += 1
         part.uploading = True
+        part.refusal = None
         attempt = self._new_id()
         report = self._report(client, attempt, outcome)
         if outcome.weights is None or outcome.failure is not None:
@@ -125,6 +127,10 @@ class Session:
         self._pending[attempt] = _Pending(report, [[] for _ in range(self.ledger.federation.shards)])
         chunks = self._update(self._pending[attempt], outcome.weights)
         return [Upload(("update", attempt), table.updates(self.ledger.slot), chunks)]
+
+    def refusal(self, client: str) -> str | None:
+        """Why the client's last update was not sent, once its chunks are drawn; None where it was."""
+        return self._parts[client].refusal
 
     def release(self) -> Effects:
         """Every due client has handed in its outcome, and every upload is drawn: drop the model."""
@@ -219,6 +225,7 @@ class Session:
         for spec, values in update_chunks(self.ledger.layout, assembly.model, weights):
             if not admissible(values, report.num_examples):
                 pending.failure = f"the update is infinite or beyond {MAX_WEIGHTED_VALUE:g} times one example"
+                self._parts[report.client].refusal = pending.failure
                 return
             data = payload(values)
             pending.digests[spec.shard].append(chunk_digest(data))

@@ -116,11 +116,12 @@ class _Worker:
         self._check_size(connection.session.ledger.layout.model_bytes)
         self._wait(task)
         try:
-            connection.report(*self._work(task))
-            self.reported += 1
+            refusal = connection.report(*self._work(task))
         except UserFunctionError as error:
-            connection.fail(str(error))
-            self.failed += 1
+            refusal = str(error)
+            connection.fail(refusal)
+        self.reported += refusal is None
+        self.failed += refusal is not None
 
     def _work(self, task: Task) -> tuple[Weights | None, int]:
         if not task.training:

@@ -31,6 +31,7 @@ from fdstream.topics import table
 
 logger = logging.getLogger("fdstream.server")
 POLL_SECONDS = 0.1
+_MODELS = frozenset({"app", "model_bytes"})  # options that say what is trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,8 @@ class ServerRun:
     def _turn(self) -> None:
         shards = self._connections.ownership()
         if shards is not None:
-            logger.info("the group gave this server its shards", extra={"shards": sorted(shards)})
+            said = "the group gave this server its shards" if shards else "this server has no shards for now"
+            logger.info(said, extra={"shards": sorted(shards)})
             self._driver.perform(self.core.assign(shards))
         if self.core.needs_proposal:
             self._driver.perform(self.core.propose(self._proposal()))
@@ -150,21 +152,42 @@ class ServerRun:
         """The federation is open: what this server was asked to do must not contradict it."""
         self._checked = True
         federation = self.core.ledger.federation
+        if self._plan.chosen.keys() & _MODELS:
+            self._check_model()
         theirs = _terms(federation.settings, federation.chunk_bytes, federation.shards, federation.config)
         ours = _terms(self._plan.settings, self._plan.chunk_bytes, self._plan.shards, self._plan.config)
-        for name, option in sorted(self._plan.chosen.items()):
-            if name in ours and theirs.get(name) != ours[name]:
-                raise UsageError(
-                    f"this federation is open with {option} = {_said(name, theirs)}, not {_said(name, ours)}: "
-                    "leave the option out, or choose another --federation"
-                )
+        wrong = [
+            f"{option} = {_said(name, theirs)}, not {_said(name, ours)}"
+            for name, option in sorted(self._plan.chosen.items())
+            if name in ours and theirs.get(name) != ours[name]
+        ]
+        if wrong:
+            raise UsageError(
+                f"this federation is open with {'; with '.join(wrong)}: leave the option"
+                f"{'s' * (len(wrong) > 1)} out, or choose another --federation"
+            )
+
+    def _check_model(self) -> None:
+        """An app that was asked for must be the one that the federation trains, as far as its tensors show."""
+        layout = self.core.ledger.layout
+        ours = Layout.of(self._app.initial_weights(), chunk_bytes=layout.chunk_bytes, shards=layout.shards)
+        difference = layout.mismatch(ours.tensors)
+        if difference is not None:
+            raise UsageError(
+                f"this federation is open with another model: of the one asked for here, {difference}. "
+                "Give the app that it was opened with, or choose another --federation"
+            )
 
     def _evaluate(self) -> None:
         """Give the evaluator the newest model, once per round, where this server coordinates."""
         ledger, number = self.core.ledger, self._newest_round()
         if not self._app.evaluates_globally:
             return
-        if number <= self._evaluated or COORDINATING_SHARD not in self.core.assigned:
+        if (
+            number <= self._evaluated
+            or number in ledger.evaluated
+            or COORDINATING_SHARD not in self.core.assigned
+        ):
             return
         self._evaluated = number
         slot = table.slot_of(number, ledger.federation.slots)

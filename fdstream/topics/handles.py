@@ -37,6 +37,13 @@ UNKNOWN = (
     KafkaError.UNKNOWN_TOPIC_ID,
 )
 
+_ELECTIONS = (  # what a new topic and a restarted broker answer for a moment; it passes by itself
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+)
+_LONG_ELECTIONS = 5  # so many errors in a row are more than a moment
+
 
 def is_permanent(error: KafkaError) -> bool:
     """Whether waiting cannot help: fatal to the handle, credentials or membership refused, not authorised."""
@@ -68,6 +75,7 @@ class Weather:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._troubled = False
+        self._elections = 0  # errors of elections since something passed
         self._permanent: KafkaError | None = None
         self.last = ""
         self.misses_a_topic = False  # librdkafka does not say which
@@ -80,12 +88,17 @@ class Weather:
         self.misses_a_topic |= error.code() in UNKNOWN
         if is_permanent(error):
             self._permanent = error
+            return
+        self._elections += error.code() in _ELECTIONS
+        if error.code() in _ELECTIONS and self._elections < _LONG_ELECTIONS:
+            logger.debug("leaders change at %s: %s", self._bootstrap, error.str())
         elif not self._troubled:
             self._troubled = True
             logger.warning("trouble with the broker at %s, waiting: %s", self._bootstrap, error.str())
 
     def clear(self) -> None:
         """Something passed: the trouble is over."""
+        self._elections = 0
         if self._troubled:
             self._troubled = False
             logger.warning("the broker at %s answers again", self._bootstrap)

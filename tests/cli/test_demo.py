@@ -48,8 +48,8 @@ def test_the_end_sets_both_accuracies_side_by_side(plans: list[Plan], tmp_path: 
     assert result.stdout.splitlines() == [
         "round 1",
         "accuracy on held-out images:",
-        "  10 rounds, 9 clients           97.5%",
-        "  in one place, 50 epochs        98.6%",
+        "  10 rounds, 9 clients            97.5 %",
+        "  in one place, 50 epochs         98.6 %",
         f"model saved in {tmp_path / 'fdstream-demo.npz'}",
         f"  sha256 {'ab' * 32}",
         "everything is shut down again, after 31 s",

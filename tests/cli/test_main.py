@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -264,3 +265,8 @@ def test_explain_covers_every_code() -> None:
         *(kind("x") for kind in KINDS),
     ]
     assert {explain(cause)[0] for cause in causes} | {0} == set(EXIT_CODES)
+
+
+def test_it_says_which_version_it_is() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"fdstream {version('fdstream')}\n")

@@ -183,3 +183,21 @@ def test_a_reason_of_any_characters_can_be_given() -> None:
         first_task(connection)
         connection.fail("no file data-\udcff.csv")
     assert [report.failure for report in host.reports(1)] == ["no file data-?.csv"]
+
+
+def test_an_update_that_cannot_be_summed_is_a_failure_for_the_client_too() -> None:
+    """As many bytes as any, but beyond the limit: who wrote it hears of it, not the server alone."""
+    host = Host(num_rounds=1, deadline_seconds=0.5, max_extensions=0)
+    with host.connect("a") as connection:
+        task = first_task(connection)
+        refusal = connection.report({**task.named, "w": task.named["w"] + np.float32(1e30)}, 7)
+    assert refusal is not None
+    assert "infinite or beyond" in refusal
+    assert [report.failure for report in host.reports(1)] == [refusal]
+
+
+def test_an_update_that_was_sent_is_no_failure() -> None:
+    host = Host()
+    with host.connect("a") as connection:
+        task = first_task(connection)
+        assert connection.report(task.weights, 7) is None

@@ -67,8 +67,8 @@ def test_a_second_start_says_that_it_is_done(finished: Federation) -> None:
         assert all(one[name].tobytes() == other[name].tobytes() for name in one)
 
 
-def test_a_second_start_needs_no_settings_and_not_the_same_app(finished: Federation) -> None:
-    again = finished.server(app="tests.cluster.apps:wider")
+def test_a_second_start_needs_no_settings(finished: Federation) -> None:
+    again = finished.server()
     assert hash_of(again) == hash_of(finished.processes[0])
 
 
@@ -105,3 +105,11 @@ def test_status_shows_how_it_ended(finished: Federation) -> None:
     status = finished.run("status", "status", "--json").result()
     assert status["phase"] == "finished"
     assert status["model_sha256"] == finished.processes[0].result()["model_sha256"]
+
+
+def test_an_app_whose_model_is_another_is_refused(finished: Federation) -> None:
+    code, sentence = finished.server(app="tests.cluster.apps:wider").refusal()
+    assert code == 2
+    assert (
+        "of the one asked for here, tensor 'kernel' is float32[24, 11], expected float32[24, 10]" in sentence
+    )

@@ -48,19 +48,19 @@ def test_a_server_with_another_initial_model_adopts_the_first(federation: Federa
     assert hashes < {expected_hash([CLIENTS] * ROUNDS, seed) for seed in INITIAL_SEEDS.values()}
 
 
-def test_a_server_whose_app_has_another_layout_serves_an_open_federation(federation: Federation) -> None:
-    """The federation's layout is in the log; nobody asks the newcomer's app for weights."""
+def test_a_server_whose_app_has_another_layout_is_refused_and_the_others_go_on(
+    federation: Federation,
+) -> None:
     gate = federation.gate()
     for client in CLIENTS:
         federation.client(client, *gate.options())
     first = federation.server(*OPTIONS)
     with Topics(federation) as topics:
         topics.wait_for_round(1)
-    second = federation.server(app="tests.cluster.apps:wider")
-    second.wait_for_shards(SHARDS // 2)
-    first.kill()
+    code, sentence = federation.server(app="tests.cluster.apps:wider").refusal()
+    assert (code, "open with another model" in sentence) == (2, True)
     gate.open(*range(1, ROUNDS + 1))
-    assert hash_of(second) == expected_hash([CLIENTS] * ROUNDS)
+    assert hash_of(first) == expected_hash([CLIENTS] * ROUNDS)
 
 
 @pytest.mark.parametrize("stopped_in", ["collecting", "closing"])

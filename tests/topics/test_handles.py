@@ -108,3 +108,16 @@ def test_librdkafkas_own_lines_are_debug_lines_of_one_logger(
     assert lines
     assert {record.levelname for record in lines} == {"DEBUG"}
     assert capfd.readouterr().err == ""
+
+
+def test_a_short_election_is_no_news_and_a_long_one_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    weather = Weather(NOBODY)
+    election = KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION)
+    for _ in range(3):
+        for _ in range(3):
+            weather.notice(election)
+        weather.clear()
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+    for _ in range(20):
+        weather.notice(election)
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1

@@ -1,0 +1,33 @@
+"""The whole cluster is away for longer than a server's session: nobody ends, and the federation goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kafka_cluster import Cluster
+from tests.cluster.expected import expected_hash
+from tests.cluster.processes import QUICK_GROUP, Federation, hash_of, wait_until
+from tests.cluster.topics import Topics
+
+CLIENTS = ("ada", "bob")
+ROUNDS = 3
+OPTIONS = ("--numrounds", str(ROUNDS), "--minclients", str(len(CLIENTS)), *QUICK_GROUP)
+
+
+def test_servers_that_lost_their_shards_in_an_outage_take_them_up_again(tmp_path: Path) -> None:
+    with (
+        Cluster(data_dir=tmp_path / "kafka") as cluster,
+        Federation(cluster.bootstrap, tmp_path) as federation,
+    ):
+        gate = federation.gate()
+        gate.open(1)
+        clients = [federation.client(client, *gate.options()) for client in CLIENTS]
+        servers = [federation.server(*OPTIONS) for _ in range(2)]
+        with Topics(federation) as topics:
+            topics.wait_for_round(2)
+        cluster.kill_node(0)
+        wait_until("a server without shards", lambda: any(server.shards == set() for server in servers))
+        cluster.restart_killed()
+        gate.open(*range(2, ROUNDS + 1))
+        assert {hash_of(server) for server in servers} == {expected_hash([CLIENTS] * ROUNDS)}
+        assert [client.result()["failed"] for client in clients] == [0] * len(CLIENTS)
