@@ -87,6 +87,13 @@ def test_where_the_next_round_starts_is_asked_while_this_one_collects_so_that_it
     assert (opened.round, opened.updates_start, opened.reports_start) == (2, (1, 2), 3)
 
 
+def test_asking_ahead_does_not_keep_a_round_from_its_deadline() -> None:
+    bench = collecting("ada", "bob", slots=2)
+    only(ReadEnds, bench.duties())
+    ask = only(ReadEnds, bench.past_deadline(reports_end=2))
+    assert ask.topics == (table.updates(1),)
+
+
 def test_with_one_slot_the_next_round_is_asked_about_only_after_this_one() -> None:
     """Its topics are in use: their ends are not behind this round yet."""
     assert collecting(slots=1).duties() == []

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from fdstream.digests import model_sha256
-from fdstream.events import DeleteBefore
+from fdstream.events import DeleteBefore, ReadEnds
 from fdstream.ledger import Phase
 from fdstream.messages import RoundClosed, RoundClosing, RoundExtended
 from fdstream.server.coordinator import Coordinator
 from fdstream.topics import table
-from tests.server.coordinating import Bench, collecting, written_in
+from tests.server.coordinating import DEADLINE, Bench, collecting, written_in
 from tests.server.records import (
     LAYOUT,
     MODEL,
@@ -23,6 +23,7 @@ from tests.server.records import (
     closed,
     closing,
     federation,
+    only,
     report,
     result,
     round_opened,
@@ -59,6 +60,15 @@ def test_a_client_left_out_reports_again_and_the_next_ordinal_takes_it() -> None
     bench.control(*bench.written())
     assert bench.reports(report("ada", an_id(8)), report("cyd", an_id(9))) == ["accepted"] * 2
     assert bench.close(20, 21) == RoundClosing(NONCE, 1, 2, (1, 3, 4), (20, 21))
+
+
+def test_the_end_of_the_updates_does_not_pass_for_the_end_of_the_reports() -> None:
+    bench = collecting("ada", "bob", "cyd")
+    bench.control(bench.close(0, 0))
+    bench.shards(verdict(0, 0, 2), verdict(1))
+    bench.control(*bench.written())
+    assert only(ReadEnds, bench.duties(DEADLINE)).topics == (table.reports(0),)
+    assert bench.duties(DEADLINE) == []
 
 
 def test_enough_left_after_verdicts_need_no_extension() -> None:
