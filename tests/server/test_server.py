@@ -260,6 +260,12 @@ def test_each_report_is_told_with_what_became_of_it() -> None:
     assert told == ["accepted", "duplicate", "failed"]
 
 
+def test_a_report_that_is_delivered_twice_is_told_once() -> None:
+    scene = joined(federation(), round_opened(), shards={0})
+    entry = scene.tape.entry(table.reports(1), report("ada"))
+    assert [len(all_of(Tell, scene.step(entry))) for _ in range(2)] == [1, 0]
+
+
 def test_the_phases_and_the_end_of_a_round_are_told() -> None:
     scene = joined(federation(), shards={1})
     effects = scene.control(round_opened(), closed())
