@@ -198,7 +198,7 @@ class Server:
         owner = self.owners.get(partition)
         if owner is None:
             return None
-        return owner.next_offset if self._is(topic, table.updates) else owner.needed_of_model(topic)
+        return owner.needed_of_updates if self._is(topic, table.updates) else owner.needed_of_model(topic)
 
     def _is(self, topic: str, name: Callable[[int], str]) -> bool:
         return self._working_on > 0 and topic == name(
@@ -270,7 +270,7 @@ class Server:
         count = self._rejected[reason]
         facts = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         told = Tell("rejected", {**facts, "reason": reason, "count": count})
-        shared = record.topic != table.SHARDS and not self._is(record.topic, table.updates)
+        shared = record.topic == table.CONTROL or self._is(record.topic, table.reports)
         owns = self._coordinating if shared else record.partition in self.owners
         if not owns or count > MAX_REJECTED_PER_REASON:
             return [told]

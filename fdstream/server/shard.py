@@ -124,6 +124,11 @@ class ShardOwner:
         wanted = self._reader.wanted
         return wanted.start if topic == self._model_topics[0] else wanted.state_start
 
+    @property
+    def needed_of_updates(self) -> int:
+        """The first offset of this round's updates that is still to be read, for the first time or again."""
+        return min(self._subtracting, default=self.next_offset)
+
     def on_model(self, entry: Entry) -> Effects:
         """A record of the model or state partition of this shard."""
         if self._parts is not None or not isinstance(entry.message, ModelChunk):
@@ -351,7 +356,9 @@ class ShardOwner:
 
     def _verified(self, parts: ShardParts | None) -> ShardParts | None:
         wanted = self._reader.wanted
-        if parts is not None and parts.digest != wanted.digest:
+        if parts is None:
+            return None
+        if (parts.digest, parts.state_digest) != (wanted.digest, wanted.state_digest):
             raise RemoteError(
                 f"shard {self.shard} of the model of round {self.round} has another digest in the log than computed "
                 "here; servers disagree about the same bytes: compare their versions and hardware"

@@ -111,7 +111,10 @@ class Follower:
             message.error(),
         )
         assert topic is not None
-        assert partition is not None
+        if partition is None:  # librdkafka speaks of the whole topic
+            assert error is not None
+            self._on_trouble(error, f"read topic {topic}")
+            return
         place = (topic, partition)
         if place not in self._positions or not reader.reads(place):
             return
@@ -146,12 +149,15 @@ class Follower:
         self._positions[place] = max(end, self._positions[place])
 
     def _on_error(self, place: Place, error: KafkaError, found: list[Record | Lost]) -> None:
-        if is_permanent(error):
-            raise TransportError(sentence(error, f"read partition {place[1]} of topic {place[0]}"))
         if error.code() in _OUT_OF_RANGE:
             self._on_out_of_range(place, found)
         else:
-            self._weather.notice(error)
+            self._on_trouble(error, f"read partition {place[1]} of topic {place[0]}")
+
+    def _on_trouble(self, error: KafkaError, what: str) -> None:
+        if is_permanent(error):
+            raise TransportError(sentence(error, what))
+        self._weather.notice(error)
 
     def _check_topics(self, reader: Reader) -> None:
         """A topic that does not exist yet is waited for; one that was there and is gone is not."""

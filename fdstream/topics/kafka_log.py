@@ -101,8 +101,13 @@ class KafkaLog:
             return
         self._weather.clear()
         offset = message.offset()
-        assert offset is not None
-        if on_ack is not None:
+        if offset is None:
+            # A broker that has forgotten its answer to a repeated request knows only that the record is there.
+            where = f"partition {message.partition()} of topic {message.topic()}"
+            self._failure = (
+                self._failure or f"{where} holds a record, and the broker does not say where: start again"
+            )
+        elif on_ack is not None:
             self._acked.append((on_ack, offset))
 
     def _check(self) -> None:

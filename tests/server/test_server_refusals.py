@@ -18,6 +18,7 @@ from tests.server.records import (
     all_of,
     an_id,
     closed,
+    closing,
     federation,
     report,
     round_opened,
@@ -66,6 +67,11 @@ def test_a_duplicate_is_written_down_and_a_failure_is_not() -> None:
     scene.report(report("ada"))
     assert [r.reason for r in rejected(scene.report(report("ada", an_id(2))))] == ["duplicate"]
     assert rejected(scene.report(report("bob", failure="no disk"))) == []
+
+
+def test_what_cannot_be_read_of_a_shards_model_is_written_down_by_who_reads_it() -> None:
+    (found,) = rejected(open_round(1).unreadable(table.model(1), 1))
+    assert (found.topic, found.partition) == (table.model(1), 1)
 
 
 @pytest.mark.parametrize("topic", [table.CONTROL, table.reports(1), table.updates(1), table.model(1)])
@@ -201,6 +207,18 @@ def test_what_was_read_already_may_go() -> None:
     assert follows(lost(scene, table.updates(1), 0, 1, control_end=2)) == [(table.updates(1), 0, 2)]
     assert follows(lost(scene, table.reports(1), 0, 0, control_end=2)) == [(table.reports(1), 0, 1)]
     assert follows(lost(scene, table.model(1), 0, 0, control_end=2)) == []
+
+
+def test_an_update_that_is_gone_before_it_was_taken_out_again_stops_a_server_aloud() -> None:
+    scene = open_round(1)
+    clients = [update(name) for name in ("ada", "bob", "cyd")]
+    scene.model(1)
+    scene.updates(1, *clients)
+    scene.reports(*clients)
+    scene.control(closing(0, 1, 2, ends=(6, 3)))
+    assert follows(scene.shards(verdict(0, 0), verdict(1))) == [(table.updates(1), 1, 0)]
+    with pytest.raises(RemoteError, match=r"no longer holds offset 0, which round 1 needs"):
+        lost(scene, table.updates(1), 1, 0, control_end=3)
 
 
 def test_a_server_that_slept_judges_what_is_lost_by_what_control_says_now() -> None:

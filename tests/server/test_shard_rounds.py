@@ -120,12 +120,15 @@ def test_an_owner_that_did_not_publish_reads_what_another_did() -> None:
     assert Follow(table.model(0), 0, 7) in successor(owned).begin()
 
 
-def test_servers_that_disagree_about_the_same_bytes_stop_aloud() -> None:
-    owned = publishing()
-    effects = owned.duties()
-    model = written_in(acknowledged(owned.owner, effects, 7), ShardResult).model
-    other = (replace(model, digest=bytes(16)), MODEL[1])
-    owned.control(closed(model=other), round_opened(2, model=other))
+@pytest.mark.parametrize("spoilt", ["weights", "state"])
+def test_servers_that_disagree_about_the_same_bytes_stop_aloud(spoilt: str) -> None:
+    owned = publishing(spelling="fedavgm")
+    model = written_in(acknowledged(owned.owner, owned.duties(), 7), ShardResult).model
+    theirs = (
+        replace(model, digest=bytes(16)) if spoilt == "weights" else replace(model, state_digest=bytes(16))
+    )
+    models = (theirs, MODEL[1])
+    owned.control(closed(model=models), round_opened(2, model=models))
     with pytest.raises(RemoteError, match="compare their versions"):
         successor(owned)
 

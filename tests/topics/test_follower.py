@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from confluent_kafka import KafkaError, Message
 
+from fdstream.errors import TransportError
 from fdstream.log import Lost, Record
 from fdstream.topics import table
 from fdstream.topics.follower import Follower
 from fdstream.topics.handles import Weather
 from fdstream.topics.kafka_log import KafkaLog
-from fdstream.topics.reader import Reader
+from fdstream.topics.reader import Place, Reader
 from fdstream.topics.settings import TAIL_WAIT_MS, reader_settings
 from tests.topics.conftest import SHARDS, OpenLog
 from tests.topics.drain import DEADLINE_SECONDS, poll_until
@@ -165,3 +167,54 @@ def test_every_partition_is_delivered_without_holes_or_doubles_from_where_it_was
     for item in poll_until(log, lambda found: len(found) >= missing):
         model.expect(item)
     assert [model.positions[partition] for partition in range(SHARDS)] == writer.ends
+
+
+class _Speaker:
+    """Stands for a reader to which librdkafka says these things, one a poll."""
+
+    busy = True
+
+    def __init__(self, *said: Message) -> None:
+        self._said = list(said)
+
+    def start(self, place: Place, offset: int) -> None: ...
+
+    def discover(self, topic: str) -> None: ...
+
+    def reads(self, place: Place) -> bool:
+        del place
+        return True
+
+    def exists(self, topic: str) -> bool:
+        del topic
+        return True
+
+    def poll(self, timeout_seconds: float) -> list[Message]:
+        del timeout_seconds
+        return [self._said.pop(0)]
+
+
+def of_the_topic(code: int) -> Message:
+    return Message(topic=f"p.{TOPIC}", error=KafkaError(code))
+
+
+def follower_that_hears(*said: Message) -> Follower:
+    follower = Follower(lambda _: _Speaker(*said), Weather("b:1"), "p.")  # type: ignore[arg-type, return-value]
+    follower.follow(TOPIC, 0, 0)
+    return follower
+
+
+def test_an_error_of_a_whole_topic_that_may_pass_is_waited_out() -> None:
+    assert of_the_topic(KafkaError.UNKNOWN_TOPIC_OR_PART).partition() is None
+    said = (
+        of_the_topic(code) for code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE)
+    )
+    record = Message(topic=f"p.{TOPIC}", partition=0, offset=0, value=b"x", timestamp=(1, 1000))
+    follower = follower_that_hears(*said, record)
+    assert [follower.poll(0) for _ in range(3)] == [[], [], [Record(TOPIC, 0, 0, 1.0, b"x")]]
+
+
+def test_an_error_of_a_whole_topic_that_stays_is_raised() -> None:
+    follower = follower_that_hears(of_the_topic(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    with pytest.raises(TransportError, match=r"cannot read topic p\.round-0\.updates"):
+        follower.poll(0)
