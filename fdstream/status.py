@@ -88,7 +88,7 @@ class Watcher:
             return []
         opened, round_entry = self.ledger.round_opened, self.ledger.round_entry
         assert round_entry is not None
-        self._book = ReportBook(opened, round_entry.record.offset, self.ledger.layout)
+        self._book = ReportBook(opened, round_entry.record.offset)
         topic = table.reports(self.ledger.slot)
         self.positions[topic] = opened.reports_start
         self.lost.discard(topic)
@@ -105,7 +105,7 @@ class Watcher:
             num_rounds=settings.num_rounds if settings else 0,
             min_clients=settings.min_clients if settings else 0,
             reported=tuple(report.client for report in self._book.reports.values()) if self._book else (),
-            failed={r.client: r.failure or "" for r in self._book.failures.values()} if self._book else {},
+            failed=dict(self._book.failures) if self._book else {},
             members=self._alive(),
             train_metrics=closed.train_metrics if closed else {},
             evaluate_metrics=closed.evaluate_metrics if closed else {},

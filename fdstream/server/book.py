@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from math import fsum
 
 from fdstream.events import Entry
-from fdstream.layout import Layout
 from fdstream.messages import MAX_METRIC, MAX_METRICS, Report, RoundOpened
 
 MAX_REPORTS_OF_A_CLIENT = 3  # one, and two more after exclusions
@@ -24,13 +23,12 @@ LATE = "late"
 class ReportBook:
     """Folds the reports partition of one round from its start offset."""
 
-    def __init__(self, opened: RoundOpened, round_offset: int, layout: Layout) -> None:
+    def __init__(self, opened: RoundOpened, round_offset: int) -> None:
         self.opened = opened
         self.round_offset = round_offset
         self.reports: dict[int, Report] = {}  # offset -> valid report, in log order
-        self.failures: dict[int, Report] = {}
+        self.failures: dict[str, str] = {}  # client -> why, the last time
         self.next_offset = opened.reports_start
-        self._active = len(layout.active_shards)
         self._candidates: dict[str, int] = {}  # client -> offset of its report that stands
         self._reports_of: dict[str, int] = {}
         self._attempts: dict[bytes, int] = {}
@@ -52,7 +50,7 @@ class ReportBook:
         if refusal is not None:
             return refusal
         if report.failure is not None:
-            self.failures[offset] = report
+            self.failures[report.client] = report.failure
             return FAILED
         self._reports_of[report.client] = self._reports_of.get(report.client, 0) + 1
         self._attempts[report.attempt] = offset

@@ -222,7 +222,7 @@ class Server:
         self._strategy = strategy(self.ledger.federation.settings.strategy)
         self._rejected.clear()
         self.owners = {}
-        self.book = ReportBook(opened, entry.record.offset, self.ledger.layout)
+        self.book = ReportBook(opened, entry.record.offset)
         effects: Effects = []
         if not self._follows_shards:
             # Once is enough: the ledger keeps what shards say of rounds that it has not heard of yet.

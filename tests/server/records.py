@@ -220,7 +220,7 @@ class Stage:
         entry = self.tape.entry(table.CONTROL, message, seconds=seconds, value=value)
         counted = self.ledger.fold(entry)
         if counted and isinstance(message, RoundOpened):
-            self.book = ReportBook(message, entry.record.offset, self.ledger.layout)
+            self.book = ReportBook(message, entry.record.offset)
             self.tape.ends["reports", 0] = message.reports_start
         return counted
 

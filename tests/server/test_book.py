@@ -20,7 +20,6 @@ from fdstream.server.book import (
     weighted_means,
 )
 from tests.server.records import (
-    LAYOUT,
     ROUND_OFFSET,
     STRANGE,
     Stage,
@@ -35,7 +34,7 @@ from tests.server.records import (
 def stage(*, training: bool = True, number: int = 1, start: int = 0) -> Stage:
     """A round that collects reports."""
     scene = Stage(federation())
-    scene.book = ReportBook(round_opened(number, training=training, start=start), ROUND_OFFSET, LAYOUT)
+    scene.book = ReportBook(round_opened(number, training=training, start=start), ROUND_OFFSET)
     scene.tape.ends["reports", 0] = start
     return scene
 
@@ -100,7 +99,7 @@ def test_a_failure_is_told_and_is_no_candidate() -> None:
     failure = report("ada", failure="the disk is full", num_examples=0, digests=())
     assert scene.reports(failure) == [FAILED]
     assert candidates(scene) == ()
-    assert book_of(scene).failures == {0: failure}
+    assert book_of(scene).failures == {"ada": "the disk is full"}
 
 
 def test_a_client_that_failed_may_still_report() -> None:
@@ -196,7 +195,7 @@ def test_who_reads_all_at_once_comes_to_the_same_candidates_as_who_saw_the_exclu
 
 def test_a_record_read_twice_or_out_of_turn_is_not_judged() -> None:
     tape = Tape()
-    book = ReportBook(round_opened(start=1), ROUND_OFFSET, LAYOUT)
+    book = ReportBook(round_opened(start=1), ROUND_OFFSET)
     entries = [tape.entry("reports", report(client)) for client in ("ada", "bob", "cyd", "eve")]
     turns = [entries[0], entries[2], entries[1], entries[1], entries[2], entries[3]]
     assert [book.add(entry) for entry in turns] == [None, None, ACCEPTED, None, ACCEPTED, ACCEPTED]
