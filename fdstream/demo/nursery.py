@@ -44,6 +44,7 @@ def main(method: str, modules: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     for module in modules:
         importlib.import_module(module)
+    sys.stdout.flush()  # into the log, before anybody hears that this is ready
     gc.freeze()  # a collection in a child would write to, and so copy, every page it shares
     nursery = Nursery(
         fork if method == "fork" else spawn, lambda answer: print(json.dumps(answer), file=answers)

@@ -29,7 +29,7 @@ from tests.simulation import test_simulation as calm
 from tests.simulation.oracle import fedavg_chunk, read_model
 from tests.simulation.world import Chaos, Drawn, World
 
-SEEDS = int(os.environ.get("FDSTREAM_TEST_SEEDS", "2000")) // 5
+SEEDS = int(os.environ.get("FDSTREAM_TEST_SEEDS", "2000")) // 8
 BLOCK = 20
 HOSTILE = "mallory"
 CHAOS = Chaos(kill=0.003, sleep=0.002, rebalance=0.005, duplicate=0.05, turns=1500)

@@ -41,7 +41,7 @@ from tests.simulation.oracle import _on_grid
 from tests.simulation.test_hostile import HOSTILE, tamper
 from tests.simulation.world import Chaos, World
 
-SEEDS = int(os.environ.get("FDSTREAM_TEST_SEEDS", "2000")) // 20
+SEEDS = int(os.environ.get("FDSTREAM_TEST_SEEDS", "2000")) // 40
 BLOCK = 20
 STRATEGIES = ["fedavg", "fedavg:lr=0.5", "fedavgm", "fedadam", "fedyogi", "fedadagrad"]
 GROUPS: list[list[list[str]]] = [
