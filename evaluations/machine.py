@@ -17,7 +17,7 @@ def about() -> dict[str, str]:
     lock = "with" if getattr(sys, "_is_gil_enabled", lambda: True)() else "without"
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "machine": f"{_processor()}, {_cores()} cores, {platform.system()}",
         "software": f"Python {platform.python_version()} {lock} GIL, numpy {np.__version__}, "
         f"librdkafka {confluent_kafka.libversion()[0]}",
         "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),
@@ -30,6 +30,13 @@ def report(title: str, text: str, head: list[str], rows: list[list[str]]) -> str
     table = [head, ["---:"] * len(head), *rows]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in table)
     return f"# {title}\n\n{text}\n\n{facts}\n\n{lines}\n"
+
+
+def _cores() -> str:
+    """As many as this process may use, of as many as there are."""
+    there = os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
+    return str(there) if usable == there else f"{usable} of {there}"
 
 
 def _processor() -> str:
