@@ -9,9 +9,14 @@ import logging
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from kafka_cluster import Cluster
+
+# How long an example takes is the machine's affair, and no property of the code.
+hypothesis.settings.register_profile("fdstream", deadline=None)
+hypothesis.settings.load_profile("fdstream")
 
 
 def pytest_configure() -> None:
