@@ -232,7 +232,8 @@ class Admin:
                 for resource, future in futures.items()
             }
 
-        return self._ask("look up the settings of the federation's topics", look_up)
+        what = "look up the settings of the federation's topics"
+        return self._questions.ask(what, look_up, patience_seconds=_PATIENCE_SECONDS, is_there=True)
 
 
 def new_topic(name: str, spec: table.TopicSpec, brokers: int) -> NewTopic:

@@ -75,17 +75,27 @@ class Questions:
             self._lazy = make_admin(self._settings, self._weather)
         return self._lazy
 
-    def ask(self, what: str, question: Callable[[AdminClient], T], *, patience_seconds: float) -> T:
+    def ask(
+        self,
+        what: str,
+        question: Callable[[AdminClient], T],
+        *,
+        patience_seconds: float,
+        is_there: bool = False,
+    ) -> T:
         """The answer; while it is a KafkaException that may pass, the question again.
 
-        `what` continues "cannot …" in the error where patience is over or waiting cannot help.
+        `what` continues "cannot …" in the error where patience is over or waiting cannot help. A topic that
+        `is_there` and that a broker does not know is one that this broker has not heard of yet.
         """
         deadline = time.monotonic() + patience_seconds
         while True:
             try:
                 answer = question(self.handle)
             except KafkaException as error:
-                self._endure(error.args[0], what, over=time.monotonic() > deadline)
+                young = is_there and error.args[0].code() in UNKNOWN
+                over = time.monotonic() > deadline or not (young or may_pass(error.args[0]))
+                self._endure(error.args[0], what, over=over)
             else:
                 self._weather.clear()
                 return answer
@@ -96,7 +106,7 @@ class Questions:
 
     def _endure(self, error: KafkaError, what: str, *, over: bool) -> None:
         """Wait a moment. Not shorter: whoever asks for the leaders of a new topic too often never hears of them."""
-        if over or not may_pass(error):
+        if over:
             raise TransportError(sentence(error, what)) from None
         self._weather.notice(error)
         self.handle.poll(_PAUSE_SECONDS)

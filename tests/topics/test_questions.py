@@ -79,6 +79,11 @@ def test_what_waiting_cannot_change_is_an_error_at_once(questions: Questions, co
     assert len(question.handles) == 1
 
 
+def test_a_topic_that_is_there_is_one_that_this_broker_has_not_heard_of_yet(questions: Questions) -> None:
+    question = Question(KafkaError.UNKNOWN_TOPIC_OR_PART)
+    assert questions.ask("ask", question, patience_seconds=FOR_EVER, is_there=True) == "answer"
+
+
 def test_patience_ends(questions: Questions) -> None:
     question = Question(*[KafkaError._TIMED_OUT] * 100)
     with pytest.raises(TransportError, match="cannot look at it: "):
