@@ -10,16 +10,13 @@ import errno
 import importlib
 import io
 import logging
-import signal
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
-from fdstream import config, logs
+from fdstream import config, interrupts, logs
 from fdstream.cli.base import DEBUG, LOG_FORMAT
 from fdstream.errors import FdstreamError
 
@@ -74,7 +71,7 @@ class Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _sigterm_as_ctrl_c():
+            with interrupts.remembered():
                 result = super().invoke(ctx)
             sys.stdout.flush()  # later its errors would bypass this place
             return result
@@ -82,16 +79,6 @@ class Program(click.Group):
             raise  # click prints the first, and leaves quietly where nobody reads any more
         except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - nothing may end in a bare traceback
             _leave(ctx, error)
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """What stops a container stops a command in the same orderly way as Ctrl-C."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @click.group(

@@ -12,6 +12,7 @@ from functools import cache, partial
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from fdstream import interrupts
 from fdstream.errors import TransportError
 from fdstream.log import Lost, OnAck, Record
 from fdstream.topics import table
@@ -142,6 +143,7 @@ class KafkaLog:
         """See `Log.poll`."""
         deadline = time.monotonic() + timeout_seconds
         while True:
+            interrupts.check()
             called = self._settle()
             remaining = 0.0 if called else max(0.0, deadline - time.monotonic())
             found = self._wait(remaining)

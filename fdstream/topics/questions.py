@@ -13,6 +13,7 @@ from typing import TypeVar
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from fdstream import interrupts
 from fdstream.errors import TransportError
 from fdstream.topics.handles import UNKNOWN, Weather, is_permanent, make_admin, sentence
 
@@ -90,6 +91,7 @@ class Questions:
         """
         deadline = time.monotonic() + patience_seconds
         while True:
+            interrupts.check()
             try:
                 answer = question(self.handle)
             except KafkaException as error:
