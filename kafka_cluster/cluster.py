@@ -6,7 +6,7 @@ A start is: jars, data folder, ports, format what is new, start every node, wait
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,8 +31,9 @@ class Cluster:
     """A broker (`nodes=1`) or three replicating each other (`nodes=3`: RF 3, min.insync.replicas 2).
 
     Node i listens on `host`, `port` + i; `port=None` picks free ports. `data_dir` keeps the data for the next
-    start (default: a folder of the user's, see `default_folder`); `reset` deletes what it held. A context
-    manager: starts on entry, stops on exit. The processes also stop when this one ends, however it ends.
+    start (default: a folder of the user's, see `default_folder`); `reset` deletes what it held. `settings` are
+    properties of Kafka's for every node. A context manager: starts on entry, stops on exit. The processes also
+    stop when this one ends, however it ends.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Cluster:
         port: int | None = None,
         data_dir: Path | None = None,
         reset: bool = False,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         if nodes not in SIZES:
             raise UsageError(f"a cluster has 1 or 3 nodes, not {nodes}")
@@ -53,6 +55,7 @@ class Cluster:
             )
         self.data_dir = (data_dir or default_folder(nodes)).expanduser().absolute()
         self._count, self._host, self._port, self._reset = nodes, host, port, reset
+        self._settings = settings or {}
         self._folder: DataFolder | None = None
         self._nodes: list[Node] = []
 
@@ -76,7 +79,9 @@ class Cluster:
         self._folder = open_folder(self.data_dir, nodes=self._count, reset=self._reset)
         self._reset = False
         try:
-            self._nodes = [Node(address, addresses, self._folder, jars) for address in addresses]
+            self._nodes = [
+                Node(address, addresses, self._folder, jars, self._settings) for address in addresses
+            ]
             self._format(on_progress)
             for node in self._nodes:
                 node.start()

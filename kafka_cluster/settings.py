@@ -6,7 +6,7 @@ absolute one at its commas and read it as Latin-1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 HEAP_MEGABYTES = 512
@@ -42,11 +42,12 @@ class Address:
         return f"logs/node-{self.node_id}.log"
 
 
-def broker_properties(address: Address, quorum: Sequence[Address], log_dir: str) -> str:
-    """The content of a node's properties file; `quorum` are all nodes, this one too."""
-    replicas = len(quorum)
-    settings = _identity(address, quorum) | _replication(replicas) | _GROUPS | _LOGS | _LIMITS
-    return "".join(f"{key}={value}\n" for key, value in (settings | {"log.dirs": log_dir}).items())
+def broker_properties(
+    address: Address, quorum: Sequence[Address], log_dir: str, settings: Mapping[str, str]
+) -> str:
+    """The content of a node's properties file; `quorum` are all nodes, this one too; `settings` go over ours."""
+    ours = _identity(address, quorum) | _replication(len(quorum)) | _GROUPS | _LOGS | _LIMITS
+    return "".join(f"{key}={value}\n" for key, value in {**ours, "log.dirs": log_dir, **settings}.items())
 
 
 def _identity(address: Address, quorum: Sequence[Address]) -> dict[str, object]:

@@ -13,7 +13,7 @@ def addresses(count: int) -> list[Address]:
 
 def parsed(index: int, count: int) -> dict[str, str]:
     quorum = addresses(count)
-    lines = broker_properties(quorum[index], quorum, "node").splitlines()
+    lines = broker_properties(quorum[index], quorum, "node", {}).splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
@@ -46,3 +46,10 @@ def test_all_nodes_agree_on_the_quorum_and_differ_in_address() -> None:
 
 def test_an_ipv6_address_is_bracketed() -> None:
     assert Address(0, "::1", 9091, 9191).bootstrap == "[::1]:9091"
+
+
+def test_settings_of_the_callers_go_over_ours() -> None:
+    (node,) = addresses(1)
+    lines = broker_properties(node, [node], "node", {"num.io.threads": "1", "my.setting": "2"}).splitlines()
+    assert lines.count("num.io.threads=1") == lines.count("my.setting=2") == 1
+    assert not any(line == "num.io.threads=8" for line in lines)
