@@ -68,6 +68,7 @@ class Ledger:
         self.phase = Phase.ABSENT
         self.round = 0  # the last round that was opened
         self.ordinal = 1
+        self.opened: FederationOpened | None = None
         self.excluded: dict[int, str] = {}  # offset of a report of this round -> reason
         self.history: dict[int, Entry] = {}  # round -> its RoundOpened, as long as the log keeps it
         self.evaluated: dict[int, GlobalEvaluated] = {}
@@ -84,19 +85,18 @@ class Ledger:
         if key is None or key in self._facts:
             return False
         self._facts[key] = entry
-        if isinstance(entry.message, GlobalEvaluated):
-            self.evaluated[entry.message.round] = entry.message
+        message = entry.message
+        if isinstance(message, GlobalEvaluated):
+            self.evaluated[message.round] = message
         elif entry.record.topic == table.CONTROL:
             self.control_offset = entry.record.offset
-            self.asks_for_reports = isinstance(entry.message, RoundOpened | RoundExtended)
+            self.asks_for_reports = isinstance(message, RoundOpened | RoundExtended)
+            if isinstance(message, FederationOpened):
+                self.opened = message
         self._advance()
         return True
 
     # What is known
-
-    @property
-    def opened(self) -> FederationOpened | None:
-        return self._message(FederationOpened, "opened")
 
     @property
     def federation(self) -> FederationOpened:
