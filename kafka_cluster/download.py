@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import requests
+import truststore
+from requests.adapters import HTTPAdapter
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -31,9 +35,30 @@ def download(artifacts: Sequence[Artifact], folder: Path, say: Say) -> None:
     base_urls = repositories()
     with _exclusive(folder / ".lock", say):
         missing = [artifact for artifact in artifacts if not artifact.is_whole_in(folder)]
-        with requests.Session() as session, _progress(missing, folder, say) as advance:
+        with new_session() as session, _progress(missing, folder, say) as advance:
             for artifact in missing:
                 _download(session, base_urls, artifact, folder, advance)
+
+
+class _SystemTrust(HTTPAdapter):
+    """Believes whom the system believes too: networks that look into TLS tell it of their own authority."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs, ssl_context=_system_context())
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(*args, **kwargs, ssl_context=_system_context())
+
+
+def _system_context() -> ssl.SSLContext:
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def new_session() -> requests.Session:
+    """Proxies, certificates and passwords come from the environment and from ~/.netrc, as requests has it."""
+    session = requests.Session()
+    session.mount("https://", _SystemTrust())
+    return session
 
 
 @contextmanager

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import requests
+import trustme
 
 from fdstream.errors import TransportError, UsageError
 from kafka_cluster import download
@@ -61,18 +63,26 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
+@contextmanager
+def served(scheme: str, context: ssl.SSLContext | None = None) -> Iterator[Repository]:
     with Server(("127.0.0.1", 0), Handler) as server:
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         server.repository = Repository(
-            f"http://127.0.0.1:{server.server_port}/maven2",
+            f"{scheme}://127.0.0.1:{server.server_port}/maven2",
             {f"/maven2/{found.repository_path}": CONTENTS[found.name] for found in ARTIFACTS},
         )
-        monkeypatch.setattr(download, "repositories", lambda: [server.repository.url])
-        monkeypatch.setenv("FDSTREAM_CACHE_DIR", str(tmp_path / "cache"))
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server.repository
         server.shutdown()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
+    with served("http") as found:
+        monkeypatch.setattr(download, "repositories", lambda: [found.url])
+        monkeypatch.setenv("FDSTREAM_CACHE_DIR", str(tmp_path / "cache"))
+        yield found
 
 
 def say_nothing(message: str) -> None:
@@ -183,3 +193,24 @@ def test_the_lock_holds_one_kafka_and_its_logging() -> None:
     assert {artifact.name for artifact in log4j} == {"log4j-api", "log4j-core", "log4j-slf4j-impl"}
     assert len({artifact.version for artifact in log4j}) == 1
     assert len({artifact.file_name for artifact in locked}) == len(locked)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_an_authority_that_the_system_trusts_is_trusted(
+    trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that looks into TLS has an authority of its own, which requests alone would not know."""
+    authority, system = trustme.CA(), tmp_path / "system.pem"
+    (authority if trusted else trustme.CA()).cert_pem.write_to_path(str(system))
+    monkeypatch.setenv("SSL_CERT_FILE", str(system))
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with served("https", context) as found, download.new_session() as session:
+        url = f"{found.url}/{ARTIFACTS[0].repository_path}"
+        if trusted:
+            assert session.get(url).content == CONTENTS["one"]
+        else:
+            with pytest.raises(requests.exceptions.SSLError):
+                session.get(url)
