@@ -142,7 +142,7 @@ class Driver:
             case Unfollow():
                 self.log.unfollow(effect.topic, effect.partition)
             case DeleteBefore():
-                self.log.delete_before(effect.topic, effect.partition, effect.offset)
+                self.log.delete_before(effect.offsets)
             case Tell():
                 self._tell(effect)
 

@@ -96,11 +96,9 @@ class Unfollow:
 
 @dataclass(frozen=True, slots=True)
 class DeleteBefore:
-    """What lies below the offset is no longer needed."""
+    """What lies below these offsets is no longer needed."""
 
-    topic: str
-    partition: int
-    offset: int
+    offsets: Mapping[tuple[str, int], int]  # by topic and partition
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,8 +69,11 @@ class Log(Protocol):
     def start_offsets(self, topic: str) -> list[int]:
         """For each partition the lowest offset that can still be read."""
 
-    def delete_before(self, topic: str, partition: int, offset: int) -> None:
-        """Let the broker drop the partition's records below `offset`. Asynchronous, may be refused (logged)."""
+    def delete_before(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Let the broker drop the records below an offset of each partition, given by topic and number.
+
+        Asynchronous, may be refused (logged).
+        """
 
     def close(self) -> None:
         """Release connections. Records not flushed may be lost."""
@@ -147,9 +150,9 @@ class MemoryLog:
     def start_offsets(self, topic: str) -> list[int]:
         return [start for (name, _), start in self.broker.starts.items() if name == topic]
 
-    def delete_before(self, topic: str, partition: int, offset: int) -> None:
-        place = (topic, partition)
-        self.broker.starts[place] = max(self.broker.starts[place], offset)
+    def delete_before(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        for place, offset in offsets.items():
+            self.broker.starts[place] = max(self.broker.starts[place], offset)
 
     def close(self) -> None:
         self.positions.clear()

@@ -79,8 +79,8 @@ def test_deletion_never_goes_back(broker: MemoryBroker) -> None:
     log = MemoryLog(broker)
     for _ in range(5):
         log.append("a", 0, b"x")
-    log.delete_before("a", 0, 4)
-    log.delete_before("a", 0, 2)
+    log.delete_before({("a", 0): 4})
+    log.delete_before({("a", 0): 2})
     assert log.start_offsets("a") == [4, 0]
 
 
@@ -90,7 +90,7 @@ def test_one_lost_partition_does_not_hold_up_the_others(broker: MemoryBroker) ->
         log.append("a", partition, b"x")
         log.append("a", partition, b"y")
         log.follow("a", partition, 0)
-    log.delete_before("a", 0, 1)
+    log.delete_before({("a", 0): 1})
     lost, *found = log.poll(0)
     assert lost == Lost("a", 0, 0)
     assert [(item.partition, item.offset) for item in found] == [(1, 0), (1, 1)]

@@ -96,7 +96,7 @@ def test_heartbeats_that_the_broker_has_dropped_are_not_waited_for() -> None:
     host = Host(num_rounds=1)
     with host.connect("a") as connection:
         first_task(connection)
-    MemoryLog(host.broker).delete_before(table.MEMBERS, 0, 2)
+    MemoryLog(host.broker).delete_before({(table.MEMBERS, 0): 2})
     watch = Watch(MemoryLog(host.broker))
     watch.catch_up()
     assert watch.watcher.status().round == 1
@@ -118,7 +118,7 @@ def test_reports_that_the_broker_has_dropped_are_not_waited_for() -> None:
     with host.connect("a") as connection:
         answer_all(connection)
     host.until_finished()
-    MemoryLog(host.broker).delete_before(table.reports(0), 0, 1)
+    MemoryLog(host.broker).delete_before({(table.reports(0), 0): 1})
     watch = Watch(MemoryLog(host.broker))
     watch.catch_up()
     assert (watch.watcher.status().phase, watch.watcher.status().reported) == ("finished", ())

@@ -7,7 +7,7 @@ nothing here acts on such a record before the ledger has read it back. Any numbe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from fdstream.digests import model_sha256
 from fdstream.events import Append, DeleteBefore, Effects, Ends, ReadEnds
@@ -216,12 +216,13 @@ class Coordinator:
         if keep == 0:
             return []
         newest_dropped = ledger.round - max(keep, slots)
-        effects: Effects = []
+        offsets: dict[tuple[str, int], int] = {}
         for number in range(newest_dropped + 1, newest_dropped + 1 + slots):
             entry = ledger.history.get(number)
             if entry is not None and isinstance(entry.message, RoundOpened) and newest_dropped > 0:
-                effects += _deletions(entry.message, slots)
-        return effects
+                offsets |= _kept_from(entry.message, slots)
+        dropped = {place: offset for place, offset in offsets.items() if offset > 0}
+        return [DeleteBefore(dropped)] if dropped else []
 
     # Small things
 
@@ -238,11 +239,12 @@ class Coordinator:
         return Append(table.CONTROL, 0, message)
 
 
-def _deletions(opened: RoundOpened, slots: int) -> Iterator[DeleteBefore]:
+def _kept_from(opened: RoundOpened, slots: int) -> dict[tuple[str, int], int]:
     """What lies before a kept round in the topics of its slot belongs to rounds that are dropped."""
     slot = table.slot_of(opened.round, slots)
+    offsets = {(table.reports(slot), 0): opened.reports_start}
     for shard, part in enumerate(opened.model):
-        yield DeleteBefore(table.model(slot), shard, part.start)
-        yield DeleteBefore(table.state(slot), shard, part.state_start)
-        yield DeleteBefore(table.updates(slot), shard, opened.updates_start[shard])
-    yield DeleteBefore(table.reports(slot), 0, opened.reports_start)
+        offsets[table.model(slot), shard] = part.start
+        offsets[table.state(slot), shard] = part.state_start
+        offsets[table.updates(slot), shard] = opened.updates_start[shard]
+    return offsets

@@ -24,7 +24,7 @@ from fdstream.topics.handles import (
     sentence,
 )
 from fdstream.topics.metadata import partition_counts
-from fdstream.topics.questions import FOR_EVER, Questions
+from fdstream.topics.questions import FOR_EVER, Questions, may_pass
 from fdstream.topics.reader import Reader
 from fdstream.topics.settings import admin_settings, producer_settings, reader_settings
 
@@ -183,6 +183,7 @@ class KafkaLog:
 
         def look_up(admin: AdminClient) -> list[int]:
             places = [TopicPartition(name, index) for index in range(self._partition_count(name))]
+            self._questions.find_leaders([name])
             asked = dict.fromkeys(places, where)
             futures = admin.list_offsets(asked, request_timeout=_OFFSETS_TIMEOUT_SECONDS)
             offsets = [futures[place].result().offset for place in places]
@@ -201,10 +202,18 @@ class KafkaLog:
             self._partitions[name] = count
         return self._partitions[name]
 
-    def delete_before(self, topic: str, partition: int, offset: int) -> None:
-        """See `Log.delete_before`."""
-        place = TopicPartition(self._prefix + topic, partition, offset)
-        for future in self._questions.handle.delete_records([place]).values():
+    def delete_before(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """See `Log.delete_before`. What fails for a moment is made good by the deletion after the next round."""
+        places = [
+            TopicPartition(self._prefix + topic, partition, offset)
+            for (topic, partition), offset in offsets.items()
+        ]
+        try:
+            self._questions.find_leaders({place.topic for place in places})
+        except KafkaException as error:
+            self._weather.notice(error.args[0])
+            return
+        for future in self._questions.handle.delete_records(places).values():
             future.add_done_callback(_log_refusal)
 
     # Handles
@@ -230,7 +239,7 @@ class KafkaLog:
 def _log_refusal(future: Future[object]) -> None:
     """Deletion only saves disk: where it is not granted, retention does the work, and one line says so."""
     error = future.exception()
-    if isinstance(error, KafkaException):
+    if isinstance(error, KafkaException) and not may_pass(error.args[0]):
         _warn_of_refusal(error.args[0].str())
 
 

@@ -6,7 +6,7 @@ Why a new one: librdkafka's handle may go on waiting for a controller or leader 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 FOR_EVER = float("inf")
 _PAUSE_SECONDS = 0.5
+_METADATA_TIMEOUT_SECONDS = 2.0
+_LEADERS_KNOWN_SECONDS = 300.0  # librdkafka forgets after 900
 _REFUSED = (
     KafkaError.POLICY_VIOLATION,
     KafkaError.INVALID_CONFIG,
@@ -68,13 +70,27 @@ class Questions:
         self._settings = dict(settings)
         self._weather = weather
         self._lazy: AdminClient | None = None
+        self._leaders_found_at: dict[str, float] = {}  # by topic, for this handle
 
     @property
     def handle(self) -> AdminClient:
         """For what is asked once."""
         if self._lazy is None:
+            self._leaders_found_at = {}
             self._lazy = make_admin(self._settings, self._weather)
         return self._lazy
+
+    def find_leaders(self, topics: Iterable[str]) -> None:
+        """Let the handle know who leads the partitions of these topics, which exist. Errors: KafkaException.
+
+        To be called before a question that goes to leaders. One that librdkafka (2.16) has to find leaders for
+        is worked on by two of its threads at once: it may wait in vain, or crash the process.
+        """
+        handle, now = self.handle, time.monotonic()
+        for topic in topics:
+            if now - self._leaders_found_at.get(topic, -FOR_EVER) > _LEADERS_KNOWN_SECONDS:
+                handle.list_topics(topic, timeout=_METADATA_TIMEOUT_SECONDS)
+                self._leaders_found_at[topic] = now
 
     def ask(
         self,

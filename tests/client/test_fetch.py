@@ -71,7 +71,7 @@ def test_a_model_is_read_from_where_it_is_named() -> None:
     archive.write(3)
     assert_is(archive.fetch(1), 1)
     for partition, model in enumerate(archive.history.models[3]):
-        archive.log.delete_before(TOPIC, partition, model.start)
+        archive.log.delete_before({(TOPIC, partition): model.start})
     assert_is(archive.fetch(3), 3)
 
 
@@ -111,7 +111,7 @@ def test_other_topics_that_the_log_follows_are_left_as_they_are() -> None:
 
 def test_a_model_that_was_deleted_is_an_error_that_says_where_it_was() -> None:
     archive = Archive()
-    archive.log.delete_before(TOPIC, 1, 1)
+    archive.log.delete_before({(TOPIC, 1): 1})
     with pytest.raises(RemoteError, match=r"round-1\.model\[1\] begins after offset 0\. .*--keep-rounds"):
         archive.fetch()
     archive.write(1)

@@ -29,7 +29,7 @@ from fdstream.events import (
     Upload,
     Uploaded,
 )
-from fdstream.log import Lost, MemoryBroker
+from fdstream.log import Lost, MemoryBroker, MemoryLog
 from fdstream.messages import Message
 from fdstream.serde.avro import decode, encode
 from fdstream.server.opening import Proposal
@@ -245,8 +245,7 @@ class World:
             case Unfollow():
                 process.positions.pop((effect.topic, effect.partition), None)
             case DeleteBefore():
-                place = (effect.topic, effect.partition)
-                self.broker.starts[place] = max(self.broker.starts[place], effect.offset)
+                MemoryLog(self.broker).delete_before(effect.offsets)
             case Tell():
                 self.told.append(effect)
 

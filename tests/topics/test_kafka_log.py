@@ -192,13 +192,19 @@ def test_settings_that_cannot_be_used_are_named(kafka: str, name: str) -> None:
         log.append(TOPIC, 0, b"x")
 
 
-def test_deleting_what_does_not_exist_is_logged_and_survived(
-    open_log: OpenLog, caplog: pytest.LogCaptureFixture
+def test_a_deletion_that_is_refused_is_logged_and_survived(
+    open_log: OpenLog, raw: AdminClient, federation: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Records of a compacted topic cannot be deleted."""
+    compacted = NewTopic(table.full_name(federation, "kept"), 1, config={"cleanup.policy": "compact"})
+    for future in raw.create_topics([compacted]).values():
+        future.result()
     log = open_log()
-    log.delete_before(TOPIC, 99, 1)
+    log.append("kept", 0, b"x", key=b"k")
+    log.flush()
+    log.delete_before({("kept", 0): 1})
     poll_until(log, lambda _: "cannot be deleted" in caplog.text)
-    log.append(TOPIC, 0, b"x")
+    log.append("kept", 0, b"y", key=b"k")
     log.flush()
 
 

@@ -244,7 +244,7 @@ def test_end_offsets_lie_past_what_is_acknowledged(room: Room) -> None:
 
 def _delete_before(room: Room, log: Log, partition: int, offset: int) -> None:
     """Deletion is asynchronous."""
-    log.delete_before(room.topic, partition, offset)
+    log.delete_before({(room.topic, partition): offset})
     deadline = time.monotonic() + 30
     while log.start_offsets(room.topic)[partition] < offset:
         assert time.monotonic() < deadline
