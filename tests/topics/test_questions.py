@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from fdstream.errors import TransportError, UsageError
+from fdstream.topics import table
 from fdstream.topics.handles import Weather
 from fdstream.topics.questions import FOR_EVER, Questions, error_of, refusals
 
@@ -115,3 +117,26 @@ def test_an_exception_that_is_not_kafkas_is_not_taken_for_an_answer() -> None:
     future.set_exception(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         error_of(future)
+
+
+SEARCHING = (
+    "query partition leaders"  # why librdkafka asks for metadata, where it has to find them for a question
+)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_librdkafka_need_not_search_for_leaders_that_were_found_before(
+    kafka: str, federation: str, first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other case shows that its search would be seen."""
+    caplog.set_level(logging.DEBUG, "fdstream.librdkafka")
+    questions = Questions({"bootstrap.servers": kafka, "debug": "metadata"}, Weather(kafka))
+    topic = table.full_name(federation, table.SHARDS)
+    if first:
+        questions.find_leaders([topic])
+    asked = questions.handle.list_offsets({TopicPartition(topic, 0): OffsetSpec.latest()})  # type: ignore[no-untyped-call]
+    assert [future.result().offset for future in asked.values()] == [0]
+    for _ in range(10):
+        questions.handle.poll(0.1)  # delivers what librdkafka logs
+    assert (SEARCHING in caplog.text) == (not first)
+    questions.close()
