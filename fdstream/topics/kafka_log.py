@@ -59,6 +59,7 @@ class KafkaLog:
         self._questions = Questions(admin_settings(bootstrap, client_id, settings), self._weather)
         self._partitions: dict[str, int] = {}
         self._acked: deque[tuple[OnAck, int]] = deque()
+        self._doubtful: deque[tuple[OnAck | None, Message]] = deque()  # acknowledged, but nobody knows where
         self._awaited = 0  # records appended with an on_ack that was not called yet
         self._failure: str | None = None
         producer_settings(bootstrap, client_id, self._settings)
@@ -91,7 +92,9 @@ class KafkaLog:
 
     def flush(self) -> None:
         """See `Log.flush`."""
-        while self._lazy_producer is not None and self._lazy_producer.flush(_LONGEST_WAIT_SECONDS):
+        while self._lazy_producer is not None and (
+            self._lazy_producer.flush(_LONGEST_WAIT_SECONDS) or self._doubtful
+        ):
             self._settle()
         self._settle()
 
@@ -103,13 +106,24 @@ class KafkaLog:
         self._weather.clear()
         offset = message.offset()
         if offset is None:
-            # A broker that has forgotten its answer to a repeated request knows only that the record is there.
-            where = f"partition {message.partition()} of topic {message.topic()}"
-            self._failure = (
-                self._failure or f"{where} holds a record, and the broker does not say where: start again"
-            )
+            self._doubtful.append((on_ack, message))
         elif on_ack is not None:
             self._acked.append((on_ack, offset))
+
+    def _append_doubtful(self) -> None:
+        """Append again what may not be there: twice is harmless to the protocol, never is not.
+
+        To librdkafka "duplicate sequence number" means that an earlier try succeeded. The broker says it also
+        where a partition that is just being made missed the first request and took the second, which was under
+        way beside it: then the first record is nowhere.
+        """
+        while self._doubtful:
+            on_ack, message = self._doubtful.popleft()
+            topic, partition = message.topic(), message.partition()
+            assert topic is not None
+            assert partition is not None
+            logger.debug("appending again to partition %d of topic %s", partition, topic)
+            self._produce(topic, partition, message.value() or b"", message.key() or b"", on_ack)
 
     def _check(self) -> None:
         """Errors: TransportError for a record that could not be delivered, or a connection lost for good."""
@@ -122,6 +136,7 @@ class KafkaLog:
         if self._lazy_producer is not None:
             self._lazy_producer.poll(0)
         self._check()
+        self._append_doubtful()
         called = bool(self._acked)
         while self._acked:
             on_ack, offset = self._acked.popleft()

@@ -91,7 +91,11 @@ class Process:
         return {int(shard) for shard in given[-1].split(",") if shard} if given else None
 
     def wait_for_shards(self, count: int) -> None:
-        wait_until(f"{count} shards of {self.name}", lambda: len(self.shards or ()) == count or None)
+        def given() -> bool:
+            assert self.running, f"{self.name} ended without {count} shards:\n{self.log}"
+            return len(self.shards or ()) == count
+
+        wait_until(f"{count} shards of {self.name}", given)
 
     def exit_code(self) -> int:
         """Wait for the end."""
@@ -145,7 +149,7 @@ class Gate:
 
 
 class Federation:
-    """The processes of one federation. A context manager: kills what is left, and shows the logs on failure."""
+    """The processes of one federation. A context manager: kills what is left, and prints the logs."""
 
     def __init__(self, bootstrap: str, folder: Path) -> None:
         self.bootstrap = bootstrap
@@ -182,9 +186,8 @@ class Federation:
     ) -> None:
         for process in self.processes:
             process.kill()
-            if kind is not None:
-                with contextlib.suppress(OSError):
-                    print(f"--- {process.name} (pid {process.pid}):\n{process.log}")
+            with contextlib.suppress(OSError):
+                print(f"--- {process.name} (pid {process.pid}):\n{process.log}")  # shown where a test fails
 
 
 def hash_of(process: Process) -> str:
