@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_pending = threading.Event()
+_is_pending = (
+    False  # no Event: a handler that waits for a lock held by the thread it interrupts waits for ever
+)
 
 
 @contextmanager
@@ -22,6 +24,7 @@ def remembered() -> Iterator[None]:
 
     A SIGINT that whoever started this process has switched off stays so. For the main thread.
     """
+    global _is_pending
     numbers = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         numbers.append(signal.SIGINT)
@@ -31,17 +34,19 @@ def remembered() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _pending.clear()
+        _is_pending = False
 
 
 def check() -> None:
     """Raise the KeyboardInterrupt that came since the last call, lost or not; only in the main thread."""
-    if _pending.is_set() and threading.current_thread() is threading.main_thread():
-        _pending.clear()
+    global _is_pending
+    if _is_pending and threading.current_thread() is threading.main_thread():
+        _is_pending = False
         raise KeyboardInterrupt
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _is_pending
     del number, frame
-    _pending.set()
+    _is_pending = True
     raise KeyboardInterrupt

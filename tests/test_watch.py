@@ -33,6 +33,15 @@ class NoisyLog(MemoryLog):
         return found
 
 
+def finished() -> Host:
+    """A federation of one round that is over."""
+    host = Host(num_rounds=1)
+    with host.connect("a") as connection:
+        answer_all(connection)
+    host.until_finished()
+    return host
+
+
 def test_a_watch_of_a_federation_that_nobody_opened_sees_nothing() -> None:
     watch = Watch(MemoryLog(Host().broker))
     watch.catch_up()
@@ -56,10 +65,7 @@ def test_a_caught_up_watch_shows_the_current_round() -> None:
 
 
 def test_a_watch_shows_how_it_ended() -> None:
-    host = Host(num_rounds=1)
-    with host.connect("a") as connection:
-        answer_all(connection)
-    host.until_finished()
+    host = finished()
     watch = Watch(SlowLog(host.broker))
     watch.catch_up()
     status = watch.watcher.status()
@@ -114,10 +120,7 @@ def test_watching_leaves_nothing_in_the_log() -> None:
 
 
 def test_reports_that_the_broker_has_dropped_are_not_waited_for() -> None:
-    host = Host(num_rounds=1)
-    with host.connect("a") as connection:
-        answer_all(connection)
-    host.until_finished()
+    host = finished()
     MemoryLog(host.broker).delete_before({(table.reports(0), 0): 1})
     watch = Watch(MemoryLog(host.broker))
     watch.catch_up()
@@ -131,10 +134,7 @@ def evaluated(host: Host, number: int) -> None:
 
 
 def test_the_servers_word_on_the_last_model_is_awaited_where_there_were_others() -> None:
-    host = Host(num_rounds=1)
-    with host.connect("a") as connection:
-        answer_all(connection)
-    host.until_finished()
+    host = finished()
     watch = Watch(MemoryLog(host.broker))
     awaited = []
     for number in (None, 1, 2):

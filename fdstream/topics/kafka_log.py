@@ -71,11 +71,7 @@ class KafkaLog:
     ) -> None:
         """See `Log.append`."""
         self._check()
-        try:
-            self._produce(self._prefix + topic, partition, value, key, on_ack)
-        except KafkaException as error:
-            what = f"append {len(value)} bytes to partition {partition} of topic {self._prefix}{topic}"
-            raise TransportError(sentence(error.args[0], what)) from None
+        self._produce(self._prefix + topic, partition, value, key, on_ack)
         self._awaited += on_ack is not None
 
     def _produce(self, topic: str, partition: int, value: bytes, key: bytes, on_ack: OnAck | None) -> None:
@@ -87,6 +83,9 @@ class KafkaLog:
             except BufferError:
                 producer.poll(_BACK_PRESSURE_SECONDS)
                 self._check()
+            except KafkaException as error:
+                what = f"append {len(value)} bytes to partition {partition} of topic {topic}"
+                raise TransportError(sentence(error.args[0], what)) from None
             else:
                 return
 
@@ -254,7 +253,11 @@ class KafkaLog:
 def _log_refusal(future: Future[object]) -> None:
     """Deletion only saves disk: where it is not granted, retention does the work, and one line says so."""
     error = future.exception()
-    if isinstance(error, KafkaException) and not may_pass(error.args[0]):
+    if not isinstance(error, KafkaException):
+        return
+    if may_pass(error.args[0]):
+        logger.debug("old records were not deleted this time: %s", error.args[0].str())
+    else:
         _warn_of_refusal(error.args[0].str())
 
 

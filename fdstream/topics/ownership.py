@@ -16,10 +16,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from fdstream.errors import TransportError
 from fdstream.topics import table
-from fdstream.topics.handles import Weather, is_permanent, logger, make_consumer, sentence
+from fdstream.topics.handles import Weather, is_permanent, make_consumer, sentence
 from fdstream.topics.settings import member_settings
 
-_LEAVING_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 
 
@@ -78,11 +77,9 @@ class GroupOwnership:
             return self._shards if changed else None
 
     def close(self) -> None:
-        """Leave the group, so that the others take over at once; they find out anyway if that takes long."""
+        """Leave the group, so that the others take over at once."""
         self._closing.set()
-        self._thread.join(_LEAVING_SECONDS)
-        if self._thread.is_alive():
-            logger.warning("the group %s does not let this server go: leaving without a word", self._group)
+        self._thread.join()
 
     # In the thread
 
