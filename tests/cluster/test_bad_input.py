@@ -174,6 +174,19 @@ def test_an_update_chunk_too_large_for_the_broker(federation: Federation) -> Non
     assert server.result()["clients"] == 1
 
 
+# The disk
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+def test_a_result_that_finds_the_disk_full_is_one_sentence_and_is_not_lost(federation: Federation) -> None:
+    federation.clients(*HONEST)
+    options = ("--numrounds", "1", "--minclients", str(len(HONEST)))
+    (federation.folder / f"{len(federation.processes)}-server.out").symlink_to("/dev/full")
+    code, sentence = federation.server(*options).refusal()
+    assert (code, "the disk is full" in sentence) == (1, True)
+    assert hash_of(federation.server(*options)) == expected_hash([HONEST])
+
+
 # Asked for last, as they take longest
 
 
