@@ -14,13 +14,15 @@ from typing import Self
 from fdstream.errors import TransportError, UsageError
 from kafka_cluster.folder import DataFolder, default_folder, open_folder
 from kafka_cluster.jars import ensure_jars
-from kafka_cluster.node import Node
+from kafka_cluster.node import Node, PortLostError
 from kafka_cluster.ports import free_ports, taken
 from kafka_cluster.readiness import wait_until_ready
 from kafka_cluster.settings import Address
 
 SIZES = (1, 3)
 PAUSE_SECONDS = 0.02
+# Between our look at a port and a node's bind, seconds later, anybody may take it.
+ATTEMPTS = 3
 
 
 def _quiet(message: str) -> None:
@@ -76,6 +78,16 @@ class Cluster:
         """
         addresses = self._addresses()
         jars = ensure_jars(on_progress)
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._start(addresses, jars, on_progress)
+            except PortLostError:
+                addresses = self._addresses()
+        return self._start(addresses, jars, on_progress)
+
+    def _start(
+        self, addresses: Sequence[Address], jars: Sequence[Path], on_progress: Callable[[str], None]
+    ) -> None:
         self._folder = open_folder(self.data_dir, nodes=self._count, reset=self._reset)
         self._reset = False
         try:

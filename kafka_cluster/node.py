@@ -25,6 +25,10 @@ _FOREIGN_FLAGS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH")
 _TELLING = re.compile(r"ERROR|FATAL|\w+(Exception|Error): ")
 
 
+class PortLostError(TransportError):
+    """A node found its port taken: by somebody who came after we had looked."""
+
+
 class Node:
     """A node at a fixed address in an open data folder; may be started again after it ended."""
 
@@ -122,6 +126,11 @@ class Node:
             f"node {self.address.node_id} of the Kafka broker {what}{ended}: "
             f"{_telling_line(self.log_file, self._log_start)} (its log: {self.log_file})"
         )
+
+    def start_error(self) -> TransportError:
+        """For a node that has ended while starting."""
+        sentence = self.failure("stopped while starting")
+        return PortLostError(sentence) if "BindException" in sentence else TransportError(sentence)
 
     @property
     def _unformatted(self) -> str:

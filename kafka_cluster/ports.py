@@ -5,21 +5,36 @@ from __future__ import annotations
 import errno
 import random
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
 
-# Below the ranges from which Linux and macOS give ports to outgoing connections: what is free now is not
-# taken by a client's socket a moment later, also while a node is down.
-_RANGE = range(16384, 32768)
+_USUAL = range(10_000, 32_768)
+_LINUX_SETTING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """`count` different ports that nobody listens on, in no order."""
+    """`count` different ports that nobody listens on, in no order.
+
+    None of those the kernel gives to outgoing connections: what is free now is not taken by a client's socket a
+    moment later, also while a node is down.
+    """
     found: set[int] = set()
+    candidates = _lasting()
     while len(found) < count:
-        port = random.SystemRandom().choice(_RANGE)
+        port = random.SystemRandom().choice(candidates)
         if not is_taken(host, port):
             found.add(port)
     return list(found)
+
+
+def _lasting() -> Sequence[int]:
+    """Linux says which ports it gives away, macOS and most others those from 49,152."""
+    given_away = range(0)
+    with suppress(OSError, ValueError):  # no such file, or two words that are no numbers: the usual range
+        first, last = map(int, _LINUX_SETTING.read_text().split())
+        given_away = range(first, last + 1)
+    return [port for port in _USUAL if port not in given_away] or _USUAL
 
 
 def taken(host: str, ports: Collection[int]) -> list[int]:

@@ -38,7 +38,7 @@ def _until(condition: Callable[[], bool], nodes: Sequence[Node], deadline: float
     while not condition():
         for node in nodes:
             if node.has_ended:
-                raise TransportError(node.failure("stopped while starting"))
+                raise node.start_error()
         if time.monotonic() > deadline:
             raise TransportError(nodes[0].failure(f"was not ready within {READY_SECONDS:.0f} s"))
         time.sleep(_PAUSE_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from confluent_kafka.cimpl import NewTopic
 from fdstream.errors import TransportError, UsageError
 from kafka_cluster import Cluster
 from kafka_cluster.folder import open_folder
+from kafka_cluster.ports import free_ports
 
 WAIT_SECONDS = 30
 
@@ -144,6 +146,20 @@ def test_a_node_that_does_not_start_names_its_log_and_leaves_nothing_running(tmp
     with pytest.raises(TransportError, match=r"node 1 .* starting with status 1: .*meta.*node-1\.log"):
         cluster.start()
     assert not processes(cluster)
+
+
+def test_a_port_taken_after_we_looked_costs_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as thief:
+        stolen = thief.getsockname()[1]
+        given = iter([[stolen], free_ports(2)])
+        monkeypatch.setattr(
+            "kafka_cluster.cluster.free_ports", lambda *wanted: next(given, free_ports(*wanted))
+        )
+        with Cluster(data_dir=tmp_path) as cluster:
+            assert not cluster.bootstrap.endswith(f":{stolen}")
+            create_topic(cluster.bootstrap, "works")
 
 
 def test_a_start_cut_short_while_formatting_and_a_killed_starter_are_made_good(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,20 @@ def test_free_ports_differ_and_are_free() -> None:
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert taken("127.0.0.1", ports) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "given_away"),
+    [("16000\t65535\n", range(16_000, 65_536)), ("10000\t65535\n", range(0)), ("", range(0))],
+)
+def test_free_ports_are_none_that_outgoing_connections_get(
+    setting: str, given_away: range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the kernel gives all of them away, or does not say, any free one has to do."""
+    file = tmp_path / "ip_local_port_range"
+    file.write_text(setting)
+    monkeypatch.setattr("kafka_cluster.ports._LINUX_SETTING", file)
+    assert not set(free_ports(50)) & set(given_away)
 
 
 @pytest.mark.parametrize("bound_to", ["127.0.0.1", "0.0.0.0"])
