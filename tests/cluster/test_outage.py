@@ -25,6 +25,8 @@ def test_servers_that_lost_their_shards_in_an_outage_take_them_up_again(tmp_path
         servers = [federation.server(*OPTIONS) for _ in range(2)]
         with Topics(federation) as topics:
             topics.wait_for_round(2)
+        # A member that is still joining does not watch its session: only one that has settled loses its shards.
+        wait_until("shards for both servers", lambda: all(server.shards for server in servers))
         cluster.kill_node(0)
         wait_until("a server without shards", lambda: any(server.shards == set() for server in servers))
         cluster.restart_killed()
