@@ -26,6 +26,7 @@ PURE = [
     "server/coordinator.py",
     "server/opening.py",
     "server/parts.py",
+    "server/refusals.py",
     "server/server.py",
     "server/shard.py",
     "client/assembly.py",

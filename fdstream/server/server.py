@@ -6,24 +6,23 @@ it remembers can be rebuilt from the log, so it may be killed between any two ef
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 
 from fdstream.aggregation.strategies import Strategy, strategy
 from fdstream.errors import RemoteError
-from fdstream.events import Append, Effects, Ends, Entry, Event, Follow, ReadEnds, Tell, Tick, Uploaded
+from fdstream.events import Effects, Ends, Entry, Event, Follow, ReadEnds, Tell, Tick, Uploaded
 from fdstream.ledger import Ledger, Phase, lost_history
 from fdstream.log import Lost
-from fdstream.messages import FederationOpened, Refusal, Rejected, Report, RoundClosed
+from fdstream.messages import FederationOpened, Refusal, Report, RoundClosed
 from fdstream.server.book import ACCEPTED, FAILED, ReportBook
 from fdstream.server.coordinator import Coordinator
 from fdstream.server.opening import Opening, Proposal
+from fdstream.server.refusals import Refusals
 from fdstream.server.shard import ShardOwner
 from fdstream.topics import table
 
 COORDINATING_SHARD = 0
 _OPEN = (Phase.COLLECTING, Phase.COMPARING, Phase.PUBLISHING, Phase.SEALING)
-MAX_REJECTED_PER_REASON = 100
 
 
 class Server:
@@ -41,7 +40,7 @@ class Server:
         self._coordinator = Coordinator(self.ledger, new_id)
         self._opening: Opening | None = None
         self._working_on = 0  # the round that owners and book are for
-        self._rejected: Counter[str] = Counter()
+        self._refusals = Refusals()
         self._follows_shards = False
         self._lost: list[Lost] = []  # to be judged once caught up
         self._strategy: Strategy | None = None
@@ -220,7 +219,6 @@ class Server:
         before = {shard: owner for shard, owner in self.owners.items() if owner.round == opened.round - 1}
         self._working_on = opened.round
         self._strategy = strategy(self.ledger.federation.settings.strategy)
-        self._rejected.clear()
         self.owners = {}
         self.book = ReportBook(opened, entry.record.offset)
         effects: Effects = []
@@ -244,17 +242,19 @@ class Server:
         return effects
 
     @property
-    def _coordinating(self) -> bool:
-        return COORDINATING_SHARD in self.assigned or COORDINATING_SHARD in self.owners
+    def _shards(self) -> frozenset[int]:
+        """What the group gave this server, and what it still finishes."""
+        return self.assigned | self.owners.keys()
 
     def _duties(self) -> Effects:
         if not self.caught_up:
             return []
-        effects: Effects = []
+        shards = self._shards
+        effects = self._refusals.write(shards, self.ledger.round)
         if self.book is not None:
             for owner in self.owners.values():
                 effects += owner.duties(self.book)
-        if self._coordinating:
+        if COORDINATING_SHARD in shards:
             effects += self._coordinator.duties(self.book, self.now_seconds)
         return effects
 
@@ -264,16 +264,4 @@ class Server:
         return [] if reason is None else self._reject(entry, reason, "")
 
     def _reject(self, entry: Entry, reason: str, detail: str) -> Effects:
-        """Count it; the record's owner also writes down where it lies, up to a cap."""
-        record = entry.record
-        self._rejected[reason] += 1
-        count = self._rejected[reason]
-        facts = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-        told = Tell("rejected", {**facts, "reason": reason, "count": count})
-        shared = record.topic == table.CONTROL or self._is(record.topic, table.reports)
-        owns = self._coordinating if shared else record.partition in self.owners
-        if not owns or count > MAX_REJECTED_PER_REASON:
-            return [told]
-        sender = getattr(entry.message, "client", "") or getattr(entry.message, "attempt", b"").hex()
-        rejected = Rejected(record.topic, record.partition, record.offset, sender, reason, detail[:500])
-        return [told, Append(table.REJECTED, 0, rejected)]
+        return [self._refusals.add(entry, reason, detail, self.ledger.round)]

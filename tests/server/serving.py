@@ -51,7 +51,7 @@ class Serving:
         self.last = [e for m in messages for e in self.step(self.tape.entry(topic, m, partition))]
         return self.last
 
-    def control(self, *messages: Message) -> Effects:
+    def control(self, *messages: Message | Refusal) -> Effects:
         return self.read(table.CONTROL, messages)
 
     def shards(self, *messages: ShardVerdict | ShardResult) -> Effects:
@@ -100,7 +100,7 @@ def serving(*shards: int) -> Serving:
     return scene
 
 
-def joined(*history: Message, shards: Iterable[int] = ()) -> Serving:
+def joined(*history: Message | Refusal, shards: Iterable[int] = ()) -> Serving:
     """A server that starts where this history stands, and has these shards."""
     scene = Serving(control_end=len(history))
     scene.assign(*shards)

@@ -11,7 +11,7 @@ from fdstream.events import Append, Effects, Ends, Follow, ReadEnds, Tell
 from fdstream.ledger import Phase
 from fdstream.log import Lost
 from fdstream.messages import Message, Refusal, Rejected
-from fdstream.server.server import MAX_REJECTED_PER_REASON
+from fdstream.server.refusals import MAX_REJECTED_PER_REASON
 from fdstream.topics import table
 from tests.server.records import (
     STRANGE,

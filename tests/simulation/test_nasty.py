@@ -25,6 +25,8 @@ from fdstream.messages import (
     FederationOpened,
     Message,
     ModelChunk,
+    Refusal,
+    Rejected,
     Report,
     RoundClosed,
     RoundClosing,
@@ -242,6 +244,24 @@ def check_round(replay: Replay, number: int, where: str) -> None:
                 assert found == payload(expected).tobytes(), f"{where}, part {part}, chunk {spec.index}"
 
 
+def check_written_down(replay: Replay, where: str) -> None:
+    """What cannot be read in `control` is on `rejected` before two more rounds are open, whoever died meanwhile."""
+    rejected = {
+        record.offset
+        for _, record in replay.messages(table.REJECTED, 0)
+        if isinstance(record, Rejected) and (record.topic, record.partition) == (table.CONTROL, 0)
+    }
+    round_number, unreadable = 0, list[tuple[int, int]]()
+    for offset, message in replay.messages(table.CONTROL, 0):
+        if isinstance(message, Refusal):
+            unreadable.append((round_number, offset))
+        elif message == replay.opened.get(round_number + 1):
+            round_number += 1
+    due = {offset for number, offset in unreadable if number <= round_number - 2}
+    assert due <= rejected, where
+    assert rejected <= {offset for offset, _ in replay.messages(table.CONTROL, 0)}, where
+
+
 def check(seed: int) -> None:
     simulated = world(seed)
     simulated.run(at_most=150_000)
@@ -251,6 +271,7 @@ def check(seed: int) -> None:
     assert sorted(replay.closed) == list(range(1, rounds + 1)), f"seed {seed}"
     for number in range(1, settings.num_rounds + 1):
         check_round(replay, number, f"seed {seed}, round {number}")
+    check_written_down(replay, f"seed {seed}")
     for process in (*simulated.servers, *simulated.clients):
         finished = process.core.ledger.finished
         assert finished is not None

@@ -289,7 +289,7 @@ class World:
         if self.random.random() < self.chaos.sleep:
             self._put_to_sleep()
         if self.random.random() < self.chaos.rebalance:
-            self._rebalance()
+            self._rebalance() if self.random.random() < 0.7 else self._revoke()
         if self.random.random() < self.chaos.garbage:
             self._write_garbage()
         if self.random.random() < self.chaos.lag:
@@ -341,6 +341,13 @@ class World:
         for process in awake:
             assert isinstance(process.core, Server)
             process.enqueue(process.core.assign({s for s, owner in owners.items() if owner is process}))
+
+    def _revoke(self) -> None:
+        """Between two assignments the shards are nobody's."""
+        for process in self.servers:
+            if process.sleeps_until <= self.turn:
+                assert isinstance(process.core, Server)
+                process.enqueue(process.core.assign(()))
 
     # Processes
 
