@@ -59,8 +59,8 @@ class Heartbeats:
         self.beat(member)
 
     def beat(self, member: Member) -> None:
-        """One heartbeat now."""
-        member.log.append(table.MEMBERS, 0, encode(member.now()))
+        """One heartbeat now, unless it would have to wait: who cannot be reached cannot hear it."""
+        member.log.append(table.MEMBERS, 0, encode(member.now()), droppable=True)
 
     def _run(self) -> None:
         while not self._stopped.wait(self._period_seconds):

@@ -1,8 +1,9 @@
-"""Ctrl-C that cannot get lost.
+"""Ctrl-C that cannot get lost, and the same for threads.
 
 Python raises KeyboardInterrupt wherever the main thread happens to be, and where that is in a destructor or in a
 callback from C, as in librdkafka's binding, it is printed and forgotten: the program goes on. So a handler also
-remembers it, and whoever waits in a loop asks with `check`. This file knows no loop and no command.
+remembers it, and whoever waits in a loop asks with `check`. No signal reaches the other threads: they heed an
+event. This file knows no loop and no command.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ from types import FrameType
 _is_pending = (
     False  # no Event: a handler that waits for a lock held by the thread it interrupts waits for ever
 )
+
+_heeded = threading.local()
+
+
+class Stopped(Exception):  # noqa: N818 - what was asked for, no error
+    """This thread's event is set; whoever began to heed it catches this."""
 
 
 @contextmanager
@@ -37,9 +44,26 @@ def remembered() -> Iterator[None]:
         _is_pending = False
 
 
+@contextmanager
+def heeding(stop: threading.Event) -> Iterator[None]:
+    """In this thread, and until the end of the block, `check` raises `Stopped` once the event is set."""
+    _heeded.stop = stop
+    try:
+        yield
+    finally:
+        del _heeded.stop
+
+
 def check() -> None:
-    """Raise the KeyboardInterrupt that came since the last call, lost or not; only in the main thread."""
+    """To be called wherever something may be waited for long.
+
+    Raises the KeyboardInterrupt that came since the last call, lost or not, in the main thread; `Stopped` in a
+    thread whose event is set.
+    """
     global _is_pending
+    stop: threading.Event | None = getattr(_heeded, "stop", None)
+    if stop is not None and stop.is_set():
+        raise Stopped
     if _is_pending and threading.current_thread() is threading.main_thread():
         _is_pending = False
         raise KeyboardInterrupt

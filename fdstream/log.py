@@ -38,13 +38,24 @@ class Lost:
 
 
 class Log(Protocol):
-    """Errors: `TransportError` where the broker cannot be reached for good or refuses."""
+    """Errors: `TransportError` where the broker cannot be reached for good or refuses.
+
+    Whatever waits asks `interrupts.check` now and then.
+    """
 
     def append(
-        self, topic: str, partition: int, value: bytes, *, key: bytes = b"", on_ack: OnAck | None = None
-    ) -> None:
-        """Queue a record; order within a partition is kept. May block while the local queue is full.
+        self,
+        topic: str,
+        partition: int,
+        value: bytes,
+        *,
+        key: bytes = b"",
+        on_ack: OnAck | None = None,
+        droppable: bool = False,
+    ) -> bool:
+        """Queue a record; order within a partition is kept. Waits while the local queue is full.
 
+        A `droppable` record waits for nothing: where the queue is full it is left out. Whether it was queued.
         `on_ack` is called from `poll` or `flush` with the record's offset once all in-sync replicas have it.
         """
 
@@ -110,11 +121,20 @@ class MemoryLog:
         self.unacked: deque[tuple[OnAck, int]] = deque()
 
     def append(
-        self, topic: str, partition: int, value: bytes, *, key: bytes = b"", on_ack: OnAck | None = None
-    ) -> None:
+        self,
+        topic: str,
+        partition: int,
+        value: bytes,
+        *,
+        key: bytes = b"",
+        on_ack: OnAck | None = None,
+        droppable: bool = False,
+    ) -> bool:
+        del droppable
         offset = self.broker.append(topic, partition, value, key)
         if on_ack is not None:
             self.unacked.append((on_ack, offset))
+        return True
 
     def flush(self) -> None:
         while self.unacked:

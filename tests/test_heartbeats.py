@@ -50,14 +50,22 @@ class BellLog(MemoryLog):
         self.refused = 0
 
     def append(
-        self, topic: str, partition: int, value: bytes, *, key: bytes = b"", on_ack: OnAck | None = None
-    ) -> None:
+        self,
+        topic: str,
+        partition: int,
+        value: bytes,
+        *,
+        key: bytes = b"",
+        on_ack: OnAck | None = None,
+        droppable: bool = False,
+    ) -> bool:
+        assert droppable, "a heartbeat waits for nothing"
         with self.bell.changed:
             self.bell.changed.notify_all()
             if self.refuses:
                 self.refused += 1
                 raise TransportError("the broker is full")
-            super().append(topic, partition, value, key=key, on_ack=on_ack)
+            return super().append(topic, partition, value, key=key, on_ack=on_ack)
 
 
 def member(name: str, log: Log, rounds: Iterator[int] | None = None) -> Member:

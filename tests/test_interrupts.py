@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -72,6 +73,33 @@ def test_other_threads_are_not_interrupted(lost: list[type[BaseException] | None
         thread.join()
         assert lost == [KeyboardInterrupt]
         with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+
+
+def test_a_thread_hears_of_the_event_that_it_heeds_and_no_other_does() -> None:
+    stop, other = threading.Event(), threading.Event()
+
+    def wait() -> str:
+        with interrupts.heeding(stop):
+            while not other.is_set():
+                interrupts.check()
+        return "went on"
+
+    with ThreadPoolExecutor(1) as pool:
+        thread = pool.submit(wait)
+        stop.set()
+        with pytest.raises(interrupts.Stopped):
+            thread.result()
+        pool.submit(interrupts.check).result()  # the same thread, after its block
+    interrupts.check()
+
+
+def test_whoever_heeds_an_event_goes_on_until_it_is_set() -> None:
+    stop = threading.Event()
+    with interrupts.heeding(stop):
+        interrupts.check()
+        stop.set()
+        with pytest.raises(interrupts.Stopped):
             interrupts.check()
 
 

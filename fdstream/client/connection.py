@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from fdstream import interrupts
 from fdstream.app import App, Config
 from fdstream.client.session import Outcome, Session
 from fdstream.driver import Driver
@@ -135,6 +136,7 @@ class Connection:
     def _wait_for_task(self) -> list[str]:
         """The clients whose work is due; none once the federation has finished."""
         while not (due := self.session.due()):
+            interrupts.check()
             finished = self.session.ledger.finished
             if finished is not None and self.session.finished:
                 if finished.failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fdstream import interrupts
 from fdstream.client.assembly import Assembly
 from fdstream.errors import RemoteError
 from fdstream.flat import FlatModel
@@ -25,6 +26,7 @@ def fetch_model(log: Log, layout: Layout, topic: str, named: tuple[ShardModel, .
         log.follow(topic, shard, named[shard].start)
     try:
         while assembly.missing_shards:
+            interrupts.check()
             for item in log.poll(POLL_SECONDS):
                 if item.topic == topic:
                     _take(assembly, item)

@@ -1,24 +1,28 @@
 """Many light clients in one process: each a member with its own name, several of them behind each connection.
 
-A connection has a thread. The first error of any ends the swarm; so does Ctrl-C, at the next poll. What the
+A connection has a thread. The first error of any ends the swarm; so does Ctrl-C, wherever they wait. What the
 clients do with a model costs little or a set time: a swarm measures and tests the federation, not the training.
 Imports no machine learning library.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
+from fdstream import interrupts
 from fdstream.client.connection import Connection, Task
 from fdstream.errors import UsageError
 from fdstream.examples import synthetic
 from fdstream.heartbeats import Heartbeats
-from fdstream.log import Log, Lost, Record
+from fdstream.log import Log
 from fdstream.weights import UserFunctionError, Weights
+
+logger = logging.getLogger("fdstream.swarm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +66,6 @@ class Totals:
     seconds: float
 
 
-class _Stopped(Exception):  # noqa: N818 - never leaves this file
-    """The swarm ends because another of its threads has, or because somebody wants it to."""
-
-
 def run_swarm(swarm: Swarm, open_log: Callable[[str], Log]) -> Totals:
     """Take part until the federation has finished. `open_log` makes a connection for the client it names first.
 
@@ -105,12 +105,12 @@ class _Worker:
 
     def run(self, open_log: Callable[[str], Log], heartbeats: Heartbeats) -> None:
         try:
-            log = _StoppableLog(open_log(self._clients[0]), self._stop)
-            with Connection(log, self._clients, heartbeats) as connection:
+            log = open_log(self._clients[0])
+            with interrupts.heeding(self._stop), Connection(log, self._clients, heartbeats) as connection:
                 for task in connection:
                     self._answer(connection, task)
-        except _Stopped:
-            pass
+        except interrupts.Stopped:
+            logger.debug("a swarm's connection has stopped")
 
     def _answer(self, connection: Connection, task: Task) -> None:
         self._check_size(connection.session.ledger.layout.model_bytes)
@@ -135,8 +135,9 @@ class _Worker:
         if task.round != self._round:
             self._round, self._received_seconds = task.round, time.monotonic()
         remaining = self._received_seconds + self._swarm.work.seconds - time.monotonic()
-        if task.training and remaining > 0 and self._stop.wait(remaining):
-            raise _Stopped
+        if task.training and remaining > 0:
+            self._stop.wait(remaining)
+            interrupts.check()
 
     def _check_size(self, model_bytes: int) -> None:
         wanted = self._swarm.model_bytes
@@ -145,19 +146,3 @@ class _Worker:
                 f"the federation's model has {model_bytes} bytes, not the {wanted} of --model-size: start the "
                 "server with the same --model-size, or leave it out here"
             )
-
-
-class _StoppableLog:
-    """A log whose `poll` raises `_Stopped` once the swarm is to stop."""
-
-    def __init__(self, log: Log, stop: threading.Event) -> None:
-        self._log = log
-        self._stop = stop
-        self.append, self.flush, self.close = log.append, log.flush, log.close
-        self.follow, self.unfollow, self.delete_before = log.follow, log.unfollow, log.delete_before
-        self.start_offsets, self.end_offsets = log.start_offsets, log.end_offsets
-
-    def poll(self, timeout_seconds: float) -> Sequence[Record | Lost]:
-        if self._stop.is_set():
-            raise _Stopped
-        return self._log.poll(timeout_seconds)

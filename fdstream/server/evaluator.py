@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fdstream import interrupts
 from fdstream.app import App
 from fdstream.client.fetch import fetch_model
 from fdstream.errors import FdstreamError
@@ -43,6 +44,7 @@ class Evaluator:
         self._open_log = open_log
         self._job: Job | None = None
         self._closing = False
+        self._stop = threading.Event()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="fdstream-evaluator", daemon=True)
 
@@ -50,7 +52,9 @@ class Evaluator:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._stop.set()
         self.drain()
 
     def drain(self) -> None:
@@ -73,14 +77,21 @@ class Evaluator:
 
     def _run(self) -> None:
         log = self._open_log()
-        while (job := self._next()) is not None:
-            try:
-                self._evaluate(log, job)
-            except FdstreamError as error:
-                logger.warning(
-                    "the global model was not evaluated", extra={"round": job.round, "reason": str(error)}
-                )
+        try:
+            with interrupts.heeding(self._stop):
+                while (job := self._next()) is not None:
+                    self._try(log, job)
+        except interrupts.Stopped:
+            logger.debug("the global model is not evaluated any more")
         log.close()
+
+    def _try(self, log: Log, job: Job) -> None:
+        try:
+            self._evaluate(log, job)
+        except FdstreamError as error:
+            logger.warning(
+                "the global model was not evaluated", extra={"round": job.round, "reason": str(error)}
+            )
 
     def _evaluate(self, log: Log, job: Job) -> None:
         model = fetch_model(log, job.layout, job.topic, job.model)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
+from types import TracebackType
 
 from fdstream.app import App
 from fdstream.client.fetch import fetch_version
@@ -101,8 +102,13 @@ class ServerRun:
         self._driver.begin()
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._stack.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
 
     def run(self) -> Summary:
         """Serve until the federation has finished. Raises `FederationFailedError` where it gave up."""

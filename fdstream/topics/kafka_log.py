@@ -67,33 +67,46 @@ class KafkaLog:
     # Appending
 
     def append(
-        self, topic: str, partition: int, value: bytes, *, key: bytes = b"", on_ack: OnAck | None = None
-    ) -> None:
+        self,
+        topic: str,
+        partition: int,
+        value: bytes,
+        *,
+        key: bytes = b"",
+        on_ack: OnAck | None = None,
+        droppable: bool = False,
+    ) -> bool:
         """See `Log.append`."""
         self._check()
-        self._produce(self._prefix + topic, partition, value, key, on_ack)
-        self._awaited += on_ack is not None
+        is_queued = self._produce(self._prefix + topic, partition, value, key, on_ack)
+        while not (is_queued or droppable):
+            interrupts.check()
+            self._producer().poll(_BACK_PRESSURE_SECONDS)
+            self._check()
+            is_queued = self._produce(self._prefix + topic, partition, value, key, on_ack)
+        if is_queued and on_ack is not None:
+            self._awaited += 1
+        return is_queued
 
-    def _produce(self, topic: str, partition: int, value: bytes, key: bytes, on_ack: OnAck | None) -> None:
-        producer = self._producer()
-        delivered = partial(self._delivered, on_ack)
-        while True:
-            try:
-                producer.produce(topic, value, key or None, partition, on_delivery=delivered)
-            except BufferError:
-                producer.poll(_BACK_PRESSURE_SECONDS)
-                self._check()
-            except KafkaException as error:
-                what = f"append {len(value)} bytes to partition {partition} of topic {topic}"
-                raise TransportError(sentence(error.args[0], what)) from None
-            else:
-                return
+    def _produce(self, topic: str, partition: int, value: bytes, key: bytes, on_ack: OnAck | None) -> bool:
+        """Queue it where there is room. What was delivered takes room until its callback was called."""
+        producer, delivered = self._producer(), partial(self._delivered, on_ack)
+        try:
+            producer.produce(topic, value, key or None, partition, on_delivery=delivered)
+        except BufferError:
+            producer.poll(0)
+            return False
+        except KafkaException as error:
+            what = f"append {len(value)} bytes to partition {partition} of topic {topic}"
+            raise TransportError(sentence(error.args[0], what)) from None
+        return True
 
     def flush(self) -> None:
         """See `Log.flush`."""
         while self._lazy_producer is not None and (
             self._lazy_producer.flush(_LONGEST_WAIT_SECONDS) or self._doubtful
         ):
+            interrupts.check()
             self._settle()
         self._settle()
 
@@ -117,12 +130,14 @@ class KafkaLog:
         way beside it: then the first record is nowhere.
         """
         while self._doubtful:
-            on_ack, message = self._doubtful.popleft()
+            on_ack, message = self._doubtful[0]
             topic, partition = message.topic(), message.partition()
             assert topic is not None
             assert partition is not None
             logger.debug("appending again to partition %d of topic %s", partition, topic)
-            self._produce(topic, partition, message.value() or b"", message.key() or b"", on_ack)
+            if not self._produce(topic, partition, message.value() or b"", message.key() or b"", on_ack):
+                return  # the queue is full: at the next settling
+            self._doubtful.popleft()
 
     def _check(self) -> None:
         """Errors: TransportError for a record that could not be delivered, or a connection lost for good."""

@@ -126,6 +126,10 @@ class Process:
         """What Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
+    def terminate(self) -> None:
+        """What stops a container."""
+        self._process.terminate()
+
     def pause(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fdstream.messages import UpdateChunk
+from fdstream.topics import table
 from kafka_cluster import Cluster
 from tests.cluster.expected import expected_hash
 from tests.cluster.processes import QUICK_GROUP, Federation, hash_of, wait_until
@@ -11,6 +13,7 @@ from tests.cluster.topics import Topics
 
 CLIENTS = ("ada", "bob")
 ROUNDS = 3
+SMALL_QUEUE = ("--kafka", "queue.buffering.max.messages=20", "--heartbeat-period", "0.1")
 OPTIONS = ("--numrounds", str(ROUNDS), "--minclients", str(len(CLIENTS)), *QUICK_GROUP)
 
 
@@ -33,3 +36,20 @@ def test_servers_that_lost_their_shards_in_an_outage_take_them_up_again(tmp_path
         gate.open(*range(2, ROUNDS + 1))
         assert {hash_of(server) for server in servers} == {expected_hash([CLIENTS] * ROUNDS)}
         assert [client.result()["failed"] for client in clients] == [0] * len(CLIENTS)
+
+
+def test_a_swarm_with_more_to_say_than_its_queues_hold_can_be_stopped_in_an_outage(tmp_path: Path) -> None:
+    """Its clients wait for room in the middle of their uploads, and nobody's heart waits with them."""
+    with (
+        Cluster(data_dir=tmp_path / "kafka") as cluster,
+        Federation(cluster.bootstrap, tmp_path) as federation,
+    ):
+        federation.run("server", "server", "--model-size", "4MB", "--chunk-bytes", "4KB", "--minclients", "4")
+        swarm = federation.run("swarm", "swarm", "--clients", "4", "--multiplex", "2", *SMALL_QUEUE)
+        with Topics(federation) as topics:
+            topics.wait(table.updates(table.slot_of(1, table.SLOTS)), UpdateChunk, lambda _: True)
+            cluster.kill_node(0)
+        swarm.wait_for_line("trouble with the broker")
+        swarm.terminate()
+        assert swarm.exit_code() == 130, swarm.log
+        assert swarm.log.splitlines()[-1] == "stopped by Ctrl-C"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event
 
 import numpy as np
@@ -123,6 +124,15 @@ def test_a_job_that_is_overtaken_while_it_waits_is_dropped_and_submitting_waits_
         assert site.written() == []
         gate.go_on.set()
     assert site.written() == [found(1), found(4)]
+
+
+def test_an_evaluator_that_waits_for_a_model_stops_with_a_server_that_is_stopped() -> None:
+    site = Site(mean)
+    with suppress(KeyboardInterrupt), site.evaluator as evaluator:
+        evaluator.submit(job(1, table.model(0)))  # where nothing is
+        raise KeyboardInterrupt
+    assert site.written() == []
+    assert len(site.closed) == 1
 
 
 def test_an_app_that_raises_is_told_of_and_the_next_model_is_evaluated(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from fdstream import interrupts
 from fdstream.errors import RemoteError, TransportError, UsageError
 from fdstream.topics import table
 from fdstream.topics.admin import Admin
@@ -17,6 +21,7 @@ from tests.topics.conftest import OpenLog
 from tests.topics.drain import offsets, poll_until, quiet, records
 
 TOPIC = table.updates(0)
+PATIENCE_SECONDS = 30
 NOBODY = "127.0.0.1:9"  # the discard port: nothing listens
 
 
@@ -138,6 +143,39 @@ def test_a_full_queue_makes_append_wait_instead_of_growing(open_log: OpenLog) ->
     assert acked == []
     log.flush()
     assert acked == list(range(100))
+
+
+@pytest.fixture
+def full(name: str) -> Iterator[KafkaLog]:
+    """A log whose queue is full and whose broker is away."""
+    log = KafkaLog(NOBODY, name, client_id="test", settings={"queue.buffering.max.messages": "1"})
+    assert log.append(TOPIC, 0, b"x")
+    yield log
+    log.close()
+
+
+def test_what_may_be_dropped_waits_for_no_room(full: KafkaLog) -> None:
+    assert not full.append(TOPIC, 0, b"x", droppable=True)
+
+
+@pytest.mark.parametrize(
+    "wait", [lambda log: log.append(TOPIC, 0, b"x"), KafkaLog.flush], ids=["append", "flush"]
+)
+def test_who_waits_for_a_broker_that_is_away_can_be_stopped(
+    full: KafkaLog, wait: Callable[[KafkaLog], object]
+) -> None:
+    stop = threading.Event()
+
+    def work() -> None:
+        with interrupts.heeding(stop):
+            wait(full)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(work)
+        assert not futures.wait([waiting], 0.5).done
+        stop.set()
+        with pytest.raises(interrupts.Stopped):
+            waiting.result(PATIENCE_SECONDS)
 
 
 def test_appending_from_another_thread_is_allowed_and_acknowledged_in_ours(open_log: OpenLog) -> None:

@@ -91,6 +91,15 @@ def test_empty_values_and_keys_are_records_too(room: Room) -> None:
     assert (record.value, record.key) == (b"", b"")
 
 
+def test_where_there_is_room_a_droppable_record_is_queued_like_any_other(room: Room) -> None:
+    writer, reader = room.open(), room.open()
+    assert writer.append(room.topic, 0, b"a")
+    assert writer.append(room.topic, 0, b"b", droppable=True)
+    writer.flush()
+    reader.follow(room.topic, 0, 0)
+    assert [record.value for record in records(reader, 2)] == [b"a", b"b"]
+
+
 def test_each_partition_comes_whole_and_in_order(room: Room) -> None:
     writer, reader = room.open(), room.open()
     for partition in range(SHARDS):
