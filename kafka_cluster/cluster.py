@@ -125,6 +125,14 @@ class Cluster:
         """SIGKILL node `index` (from 0)."""
         self._nodes[index].kill()
 
+    def pause_node(self, index: int) -> None:
+        """Let node `index` stand still: it keeps its connections and answers nothing."""
+        self._nodes[index].pause()
+
+    def resume_node(self, index: int) -> None:
+        """Let it go on."""
+        self._nodes[index].resume()
+
     def restart_node(self, index: int) -> None:
         """Start a killed node on its old port and return when it has caught up with those that run."""
         self._restart([self._nodes[index]])

@@ -119,6 +119,16 @@ class Node:
             self._process.send_signal(signal.SIGUSR1)  # see the reaper
             self.wait()
 
+    def pause(self) -> None:
+        """SIGSTOP, as a machine that sleeps; not the reaper, which would let it outlive us."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        self._process.send_signal(signal.SIGCONT)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
+
     def failure(self, what: str) -> str:
         """A sentence that names the log and quotes what it says of the present run."""
         ended = f" with status {self._process.returncode}" if self._process and self.has_ended else ""

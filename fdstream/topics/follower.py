@@ -65,6 +65,8 @@ class Follower:
             timeout_seconds = 0.0
             if self._weather.misses_a_topic:
                 self._check_topics(reader)
+            if reader.is_lost():
+                self._replace(reader)
         if found:
             self._weather.clear()
         return found
@@ -75,6 +77,17 @@ class Follower:
             if reader is not None:
                 reader.close()
         self._burst = self._tail = None
+
+    def _replace(self, lost: Reader) -> None:
+        """Go on from the same positions with a new reader."""
+        fresh = self._make_reader(BURST_WAIT_MS if lost is self._burst else TAIL_WAIT_MS)
+        for place in lost.places:
+            fresh.start(place, self._positions[place])
+        if lost is self._burst:
+            self._burst = fresh
+        else:
+            self._tail = fresh
+        lost.abandon()
 
     # The hand-over
 

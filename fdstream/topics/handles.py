@@ -8,6 +8,7 @@ topics and no federation.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -36,6 +37,10 @@ UNKNOWN = (
     KafkaError._UNKNOWN_PARTITION,
     KafkaError.UNKNOWN_TOPIC_ID,
 )
+
+# As long as librdkafka lets a request take: a slow link is no lost broker.
+LOST_SECONDS = 60.0
+_ANSWER_SECONDS = 5.0
 
 _ELECTIONS = (  # what a new topic and a restarted broker answer for a moment; it passes by itself
     KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -143,3 +148,18 @@ def make_admin(settings: dict[str, str], weather: Weather) -> AdminClient:
     """Errors: UsageError where librdkafka refuses a setting; it names the property."""
     admin: AdminClient = _make(AdminClient, settings, weather)
     return admin
+
+
+def answers(handle: Consumer, topic: str) -> bool:
+    """Whether a handle that heard nothing for `LOST_SECONDS` still has a broker, asked about a topic."""
+    try:
+        handle.list_topics(topic, timeout=_ANSWER_SECONDS)
+    except KafkaException as error:
+        logger.debug("a handle has lost its brokers (%s): a new one", error.args[0].str())
+        return False
+    return True
+
+
+def abandon(handles: list[Any]) -> None:
+    """Give up handles that have lost their brokers; their end may take long, so nobody waits for it."""
+    threading.Thread(target=handles.clear, name="fdstream-abandoned", daemon=True).start()

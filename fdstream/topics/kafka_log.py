@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
-from functools import cache, partial
+from functools import cache
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from fdstream import interrupts
@@ -17,20 +15,15 @@ from fdstream.errors import TransportError
 from fdstream.log import Lost, OnAck, Record
 from fdstream.topics import table
 from fdstream.topics.follower import Follower
-from fdstream.topics.handles import (
-    Weather,
-    logger,
-    make_producer,
-    sentence,
-)
+from fdstream.topics.handles import Weather, logger, make_producer
 from fdstream.topics.metadata import partition_counts
 from fdstream.topics.questions import FOR_EVER, Questions, may_pass
 from fdstream.topics.reader import Reader
 from fdstream.topics.settings import admin_settings, producer_settings, reader_settings
+from fdstream.topics.writer import Writer
 
 _SLICE_SECONDS = 0.005
 _LONGEST_WAIT_SECONDS = 1.0
-_BACK_PRESSURE_SECONDS = 0.05
 _OFFSETS_TIMEOUT_SECONDS = 2.0
 
 
@@ -54,14 +47,9 @@ class KafkaLog:
         self._settings = dict(settings)
         self._weather = Weather(bootstrap)
         self._follower = Follower(self._make_reader, self._weather, self._prefix)
-        self._making = threading.Lock()
-        self._lazy_producer: Producer | None = None
+        self._writer = Writer(self._make_producer, self._weather)
         self._questions = Questions(admin_settings(bootstrap, client_id, settings), self._weather)
         self._partitions: dict[str, int] = {}
-        self._acked: deque[tuple[OnAck, int]] = deque()
-        self._doubtful: deque[tuple[OnAck | None, Message]] = deque()  # acknowledged, but nobody knows where
-        self._awaited = 0  # records appended with an on_ack that was not called yet
-        self._failure: str | None = None
         producer_settings(bootstrap, client_id, self._settings)
 
     # Appending
@@ -77,86 +65,11 @@ class KafkaLog:
         droppable: bool = False,
     ) -> bool:
         """See `Log.append`."""
-        self._check()
-        is_queued = self._produce(self._prefix + topic, partition, value, key, on_ack)
-        while not (is_queued or droppable):
-            interrupts.check()
-            self._producer().poll(_BACK_PRESSURE_SECONDS)
-            self._check()
-            is_queued = self._produce(self._prefix + topic, partition, value, key, on_ack)
-        if is_queued and on_ack is not None:
-            self._awaited += 1
-        return is_queued
-
-    def _produce(self, topic: str, partition: int, value: bytes, key: bytes, on_ack: OnAck | None) -> bool:
-        """Queue it where there is room. What was delivered takes room until its callback was called."""
-        producer, delivered = self._producer(), partial(self._delivered, on_ack)
-        try:
-            producer.produce(topic, value, key or None, partition, on_delivery=delivered)
-        except BufferError:
-            producer.poll(0)
-            return False
-        except KafkaException as error:
-            what = f"append {len(value)} bytes to partition {partition} of topic {topic}"
-            raise TransportError(sentence(error.args[0], what)) from None
-        return True
+        return self._writer.append(self._prefix + topic, partition, value, key, on_ack, droppable=droppable)
 
     def flush(self) -> None:
         """See `Log.flush`."""
-        while self._lazy_producer is not None and (
-            self._lazy_producer.flush(_LONGEST_WAIT_SECONDS) or self._doubtful
-        ):
-            interrupts.check()
-            self._settle()
-        self._settle()
-
-    def _delivered(self, on_ack: OnAck | None, error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            what = f"append to partition {message.partition()} of topic {message.topic()}"
-            self._failure = self._failure or sentence(error, what)
-            return
-        self._weather.clear()
-        offset = message.offset()
-        if offset is None:
-            self._doubtful.append((on_ack, message))
-        elif on_ack is not None:
-            self._acked.append((on_ack, offset))
-
-    def _append_doubtful(self) -> None:
-        """Append again what may not be there: twice is harmless to the protocol, never is not.
-
-        To librdkafka "duplicate sequence number" means that an earlier try succeeded. The broker says it also
-        where a partition that is just being made missed the first request and took the second, which was under
-        way beside it: then the first record is nowhere.
-        """
-        while self._doubtful:
-            on_ack, message = self._doubtful[0]
-            topic, partition = message.topic(), message.partition()
-            assert topic is not None
-            assert partition is not None
-            logger.debug("appending again to partition %d of topic %s", partition, topic)
-            if not self._produce(topic, partition, message.value() or b"", message.key() or b"", on_ack):
-                return  # the queue is full: at the next settling
-            self._doubtful.popleft()
-
-    def _check(self) -> None:
-        """Errors: TransportError for a record that could not be delivered, or a connection lost for good."""
-        self._weather.check()
-        if self._failure is not None:
-            raise TransportError(self._failure)
-
-    def _settle(self) -> bool:
-        """Call what waits for acknowledgements that have come; whether there was any."""
-        if self._lazy_producer is not None:
-            self._lazy_producer.poll(0)
-        self._check()
-        self._append_doubtful()
-        called = bool(self._acked)
-        while self._acked:
-            on_ack, offset = self._acked.popleft()
-            self._awaited -= 1
-            on_ack(offset)
-        return called
+        self._writer.flush()
 
     # Reading
 
@@ -173,7 +86,7 @@ class KafkaLog:
         deadline = time.monotonic() + timeout_seconds
         while True:
             interrupts.check()
-            called = self._settle()
+            called = self._writer.settle()
             remaining = 0.0 if called else max(0.0, deadline - time.monotonic())
             found = self._wait(remaining)
             if found or remaining == 0.0:
@@ -185,10 +98,10 @@ class KafkaLog:
         Acknowledgements before records: whoever waits for one can go on only when it is there.
         """
         readers = self._follower.readers
-        if self._awaited and self._lazy_producer is not None:
+        if self._writer.awaited:
             found = self._follower.poll(0.0) if readers else []
             if not found:
-                self._lazy_producer.poll(min(remaining_seconds, _SLICE_SECONDS))
+                self._writer.wait(min(remaining_seconds, _SLICE_SECONDS))
             return found
         if readers:
             longest = _LONGEST_WAIT_SECONDS if len(readers) == 1 else _SLICE_SECONDS
@@ -250,15 +163,12 @@ class KafkaLog:
     def close(self) -> None:
         """See `Log.close`."""
         self._follower.close()
-        self._lazy_producer = None
+        self._writer.close()
         self._questions.close()
 
-    def _producer(self) -> Producer:
-        with self._making:
-            if self._lazy_producer is None:
-                settings = producer_settings(self._bootstrap, self._client_id, self._settings)
-                self._lazy_producer = make_producer(settings, self._weather)
-            return self._lazy_producer
+    def _make_producer(self) -> Producer:
+        settings = producer_settings(self._bootstrap, self._client_id, self._settings)
+        return make_producer(settings, self._weather)
 
     def _make_reader(self, wait_ms: int) -> Reader:
         settings = reader_settings(self._bootstrap, self._client_id, self._settings, wait_ms)

@@ -8,6 +8,7 @@ librdkafka's session time-out decides how soon a killed member's shards move on.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -16,7 +17,15 @@ from confluent_kafka import Consumer, TopicPartition
 
 from fdstream.errors import TransportError
 from fdstream.topics import table
-from fdstream.topics.handles import Weather, is_permanent, make_consumer, sentence
+from fdstream.topics.handles import (
+    LOST_SECONDS,
+    Weather,
+    abandon,
+    answers,
+    is_permanent,
+    make_consumer,
+    sentence,
+)
 from fdstream.topics.settings import member_settings
 
 _POLL_SECONDS = 0.1
@@ -38,20 +47,16 @@ class GroupOwnership:
     ) -> None:
         self._group = group_name(federation)
         self._weather = Weather(bootstrap)
-        member = member_settings(bootstrap, client_id, settings, self._group)
-        self._consumer: Consumer = make_consumer(member, self._weather)
+        self._settings = member_settings(bootstrap, client_id, settings, self._group)
+        self._topic = table.full_name(federation, table.SHARDS)
+        self._consumer = self._join()
+        self._silent_seconds = 0.0
         self._lock = threading.Lock()
         self._shards: frozenset[int] | None = None  # None until the first assignment
         self._told: frozenset[int] | None = None
         self._failure: TransportError | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fdstream-ownership", daemon=True)
-        self._consumer.subscribe(
-            [table.full_name(federation, table.SHARDS)],
-            on_assign=self._on_assign,
-            on_revoke=self._on_revoke,
-            on_lost=self._on_revoke,
-        )
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -81,6 +86,13 @@ class GroupOwnership:
         self._closing.set()
         self._thread.join()
 
+    def _join(self) -> Consumer:
+        consumer = make_consumer(self._settings, self._weather)
+        consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
+        return consumer
+
     # In the thread
 
     def _run(self) -> None:
@@ -94,14 +106,27 @@ class GroupOwnership:
             self._consumer.close()
 
     def _turn(self) -> None:
+        began_seconds = time.monotonic()
         message = self._consumer.poll(_POLL_SECONDS)
+        self._silent_seconds += time.monotonic() - began_seconds
         self._weather.check()
+        if self._silent_seconds > LOST_SECONDS:
+            self._make_sure_of_the_broker()
         error = None if message is None else message.error()
         if error is None:
             return
         if is_permanent(error):
             raise TransportError(sentence(error, f"share shards in the consumer group {self._group}"))
         self._weather.notice(error)
+
+    def _make_sure_of_the_broker(self) -> None:
+        """A member reads nothing, so silence says nothing. One that has lost its brokers joins anew, as another."""
+        self._silent_seconds = 0.0
+        if not answers(self._consumer, self._topic):
+            handles = [self._consumer]
+            self._consumer = self._join()
+            self._set(frozenset())
+            abandon(handles)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # An explicit offset, as none is committed; it is never read from.

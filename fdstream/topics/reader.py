@@ -6,12 +6,22 @@ what is read are applied together, at the next `poll`. Topics are named as on th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from fdstream.errors import TransportError
-from fdstream.topics.handles import UNKNOWN, Weather, is_permanent, make_consumer, sentence
+from fdstream.topics.handles import (
+    LOST_SECONDS,
+    UNKNOWN,
+    Weather,
+    abandon,
+    answers,
+    is_permanent,
+    make_consumer,
+    sentence,
+)
 
 Place = tuple[str, int]
 
@@ -30,11 +40,17 @@ class Reader:
         self._wanted: set[Place] = set()
         self._starting: dict[Place, int] = {}
         self._known_topics: set[str] = set()
+        self._silent_seconds = 0.0  # waited since anything came
 
     @property
     def busy(self) -> bool:
         """Whether there is anything to poll for."""
         return bool(self._wanted or self._assigned)
+
+    @property
+    def places(self) -> list[Place]:
+        """What is read, from the next poll at the latest."""
+        return list(self._wanted)
 
     def reads(self, place: Place) -> bool:
         """Whether the place is read, from the next poll at the latest."""
@@ -79,12 +95,30 @@ class Reader:
     def poll(self, timeout_seconds: float) -> list[Message]:
         """What there is, after waiting for the first of it. Errors: TransportError."""
         self._apply()
+        began_seconds = time.monotonic()
         first = self._consumer.poll(timeout_seconds)
         self._weather.check()
         if first is None:
+            self._silent_seconds += time.monotonic() - began_seconds
             return []
         messages = (first, *self._consumer.consume(_BATCH, 0))
-        return [message for message in messages if self._is_of_a_place(message)]
+        found = [message for message in messages if self._is_of_a_place(message)]
+        if found:
+            self._silent_seconds = 0.0
+        return found
+
+    def is_lost(self) -> bool:
+        """Whether it has waited long for nothing and reaches no broker: it will not by itself any more."""
+        if self._silent_seconds < LOST_SECONDS or not self._wanted:
+            return False
+        self._silent_seconds = 0.0
+        return not answers(self._consumer, next(iter(self._wanted))[0])
+
+    def abandon(self) -> None:
+        """Instead of `close` for a reader that is lost."""
+        handles = [self._consumer]
+        del self._consumer
+        abandon(handles)
 
     def bounds(self, place: Place) -> tuple[int, int]:
         """The place's first offset and the one past its last. Errors: KafkaException."""

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import Consumer, KafkaError, Message
 
 from fdstream.errors import TransportError
 from fdstream.log import Lost, Record
-from fdstream.topics import table
+from fdstream.topics import reader, table
 from fdstream.topics.follower import Follower
-from fdstream.topics.handles import Weather
+from fdstream.topics.handles import Weather, answers
 from fdstream.topics.kafka_log import KafkaLog
 from fdstream.topics.reader import Place, Reader
 from fdstream.topics.settings import TAIL_WAIT_MS, reader_settings
@@ -32,8 +32,10 @@ class _Followed:
     def __init__(self, bootstrap: str, federation: str) -> None:
         weather = Weather(bootstrap)
         self.made: dict[int, Reader] = {}
+        self.count = 0
 
         def make_reader(wait_ms: int) -> Reader:
+            self.count += 1
             self.made[wait_ms] = Reader(reader_settings(bootstrap, "test", {}, wait_ms), weather)
             return self.made[wait_ms]
 
@@ -70,6 +72,43 @@ def test_at_rest_partitions_lie_on_the_reader_with_the_long_wait_and_stay_there(
         writer.append(TOPIC, partition, b"x")
     followed.poll_until(lambda count: count >= SHARDS)
     assert followed.follower.readers == [followed.made[TAIL_WAIT_MS]]
+
+
+def test_readers_that_have_lost_their_brokers_are_replaced_without_holes_or_doubles(
+    followed: _Followed, open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "LOST_SECONDS", 0.05)
+    monkeypatch.setattr(reader, "answers", lambda *_: False)
+    writer = open_log()
+    for partition in range(SHARDS):
+        followed.follower.follow(TOPIC, partition, 0)
+    found: list[Record | Lost] = []
+    for index in range(20):
+        for partition in range(SHARDS):
+            writer.append(TOPIC, partition, b"%d" % index)
+        writer.flush()
+        made = followed.count
+        found += followed.poll_until(lambda _, made=made: followed.count > made)  # type: ignore[misc]
+    found += followed.poll_until(lambda count: len(found) + count >= 20 * SHARDS)
+    for partition in range(SHARDS):
+        values = [item.value for item in found if isinstance(item, Record) and item.partition == partition]
+        assert values == [b"%d" % index for index in range(20)]
+
+
+def test_a_reader_that_hears_nothing_but_has_a_broker_is_kept(
+    followed: _Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def ask(handle: Consumer, topic: str) -> bool:
+        asked.append(topic)
+        return answers(handle, topic)
+
+    monkeypatch.setattr(reader, "LOST_SECONDS", 0.05)
+    monkeypatch.setattr(reader, "answers", ask)
+    followed.follower.follow(TOPIC, 0, 0)
+    followed.poll_until(lambda _: len(asked) >= 3)
+    assert followed.count == 2
 
 
 def test_a_newly_followed_partition_does_not_wait_for_those_at_rest(
@@ -192,6 +231,9 @@ class _Speaker:
     def poll(self, timeout_seconds: float) -> list[Message]:
         del timeout_seconds
         return [self._said.pop(0)]
+
+    def is_lost(self) -> bool:
+        return False
 
 
 def of_the_topic(code: int) -> Message:

@@ -8,7 +8,7 @@ from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from confluent_kafka import Message, Producer
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from fdstream import interrupts
@@ -291,27 +291,3 @@ def test_a_brokers_death_loses_and_doubles_nothing(kafka3: Cluster, name: str) -
     assert [int(record.value) for record in records(reader, 300)] == list(range(300))
     writer.close()
     reader.close()
-
-
-def test_what_is_acknowledged_without_an_offset_is_appended_again(open_log: OpenLog) -> None:
-    """It may be nowhere: a partition that is being made can take a producer's second request and not its first."""
-    log = open_log()
-    acked: list[int] = []
-    log.append(TOPIC, 1, b"second", on_ack=acked.append)
-    log.flush()
-    message = Message(topic=f"{log._prefix}{TOPIC}", partition=1, value=b"first", key=b"k")
-    log._awaited += 1
-    log._delivered(acked.append, None, message)
-    log.flush()
-    assert acked == [0, 1]
-    log.follow(TOPIC, 1, 0)
-    assert [(record.key, record.value) for record in records(log, 2)] == [(b"", b"second"), (b"k", b"first")]
-
-
-def test_what_nobody_waits_for_is_appended_again_too(open_log: OpenLog) -> None:
-    log = open_log()
-    log.append(TOPIC, 1, b"second")
-    log.flush()
-    log._delivered(None, None, Message(topic=f"{log._prefix}{TOPIC}", partition=1, value=b"first"))
-    log.follow(TOPIC, 1, 0)
-    assert [record.value for record in records(log, 2)] == [b"second", b"first"]

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AdminClient
 
 from fdstream.errors import TransportError, UsageError
-from fdstream.topics import table
+from fdstream.topics import ownership, table
 from fdstream.topics.kafka_log import KafkaLog
 from fdstream.topics.ownership import GroupOwnership, group_name
 from tests.topics.conftest import SHARDS
@@ -194,3 +194,15 @@ def test_a_stranger_in_the_group_is_an_error(kafka: str, federation: str) -> Non
     ):
         _poll_for_ever(ownership)
     stranger.close()
+
+
+def test_a_member_that_has_lost_its_brokers_joins_anew(
+    group: _Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "LOST_SECONDS", 1.0)
+    member = group.join()
+    group.wait(lambda: group.owned[member] == ALL)
+    monkeypatch.setattr(ownership, "answers", lambda *_: False)
+    group.wait(lambda: group.owned[member] == frozenset())
+    monkeypatch.setattr(ownership, "answers", lambda *_: True)
+    group.wait(lambda: group.owned[member] == ALL)
