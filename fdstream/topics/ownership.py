@@ -50,7 +50,8 @@ class GroupOwnership:
         self._settings = member_settings(bootstrap, client_id, settings, self._group)
         self._topic = table.full_name(federation, table.SHARDS)
         self._consumer = self._join()
-        self._silent_seconds = 0.0
+        self._awaits_shards = True
+        self._silent_seconds = 0.0  # waited since this member joined, lost its shards, or was looked after
         self._lock = threading.Lock()
         self._shards: frozenset[int] | None = None  # None until the first assignment
         self._told: frozenset[int] | None = None
@@ -89,7 +90,7 @@ class GroupOwnership:
     def _join(self) -> Consumer:
         consumer = make_consumer(self._settings, self._weather)
         consumer.subscribe(
-            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         return consumer
 
@@ -120,12 +121,17 @@ class GroupOwnership:
         self._weather.notice(error)
 
     def _make_sure_of_the_broker(self) -> None:
-        """A member reads nothing, so silence says nothing. One that has lost its brokers joins anew, as another."""
+        """A member reads nothing, so silence says nothing.
+
+        One that has lost its brokers, or gets no shards again after it lost them, joins anew as another.
+        """
         self._silent_seconds = 0.0
-        if not answers(self._consumer, self._topic):
+        if self._awaits_shards or not answers(self._consumer, self._topic):
             handles = [self._consumer]
             self._consumer = self._join()
-            self._set(frozenset())
+            self._awaits_shards = True
+            if self._shards is not None:
+                self._set(frozenset())
             abandon(handles)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -133,11 +139,18 @@ class GroupOwnership:
         consumer.incremental_assign([TopicPartition(each.topic, each.partition, 0) for each in partitions])
         consumer.pause(partitions)
         self._weather.clear()
+        self._awaits_shards = False
         self._set((self._shards or frozenset()) | {each.partition for each in partitions})
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_unassign(partitions)
         self._set((self._shards or frozenset()) - {each.partition for each in partitions})
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """The group gave this member up; it should get shards again by itself."""
+        self._awaits_shards = True
+        self._silent_seconds = 0.0
+        self._on_revoke(consumer, partitions)
 
     def _set(self, shards: frozenset[int]) -> None:
         with self._lock:

@@ -109,8 +109,9 @@ class Writer:
     def _produce(self, topic: str, partition: int, value: bytes, key: bytes, on_ack: OnAck | None) -> bool:
         """Queue it where there is room. What was delivered takes room until its callback was called."""
         with self._lock:
-            self._lazy = producer = self._lazy or self._make()
-            delivered = partial(self._delivered, on_ack)
+            if self._lazy is None:
+                self._lazy = self._make()
+            producer, delivered = self._lazy, partial(self._delivered, on_ack)
             try:
                 producer.produce(topic, value, key or None, partition, on_delivery=delivered)
             except BufferError:

@@ -206,3 +206,14 @@ def test_a_member_that_has_lost_its_brokers_joins_anew(
     group.wait(lambda: group.owned[member] == frozenset())
     monkeypatch.setattr(ownership, "answers", lambda *_: True)
     group.wait(lambda: group.owned[member] == ALL)
+
+
+def test_a_member_that_is_given_no_shards_again_after_it_lost_them_joins_anew(
+    group: _Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "LOST_SECONDS", 1.0)
+    member = group.join()
+    group.wait(lambda: group.owned[member] == ALL)
+    member._on_lost(member._consumer, [])
+    group.wait(lambda: group.owned[member] == frozenset())
+    group.wait(lambda: group.owned[member] == ALL)

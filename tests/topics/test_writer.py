@@ -52,6 +52,9 @@ class Scripted:
         while self.kept:
             self.refuse(KafkaError._PURGE_QUEUE if len(self.kept) % 2 else KafkaError._PURGE_INFLIGHT)
 
+    def __len__(self) -> int:
+        return len(self.kept)
+
     def poll(self, timeout_seconds: float) -> int:
         del timeout_seconds
         return 0
