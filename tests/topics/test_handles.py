@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import Consumer, KafkaError
 
 from fdstream.errors import TransportError, UsageError
-from fdstream.topics.handles import Weather, make_admin, make_consumer, make_producer, sentence
+from fdstream.topics import handles
+from fdstream.topics.handles import (
+    Weather,
+    abandon,
+    answers,
+    make_admin,
+    make_consumer,
+    make_producer,
+    sentence,
+)
 
 NOBODY = "127.0.0.1:9"
 
@@ -121,3 +131,26 @@ def test_a_short_election_is_no_news_and_a_long_one_is_said_once(caplog: pytest.
     for _ in range(20):
         weather.notice(election)
     assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+
+
+def test_a_handle_answers_where_it_has_a_broker(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def consumer(bootstrap: str) -> Consumer:
+        return make_consumer({"bootstrap.servers": bootstrap, "group.id": "test"}, Weather(bootstrap))
+
+    assert answers(consumer(kafka), "nonsense")
+    monkeypatch.setattr(handles, "_ANSWER_SECONDS", 0.2)
+    assert not answers(consumer(NOBODY), "nonsense")
+
+
+def test_nobody_waits_for_the_end_of_a_handle_that_is_given_up() -> None:
+    ending, ended = threading.Event(), threading.Event()
+
+    class Slow:
+        def __del__(self) -> None:
+            ending.wait()
+            ended.set()
+
+    abandon([Slow()])
+    assert not ended.is_set()
+    ending.set()
+    assert ended.wait(30)
