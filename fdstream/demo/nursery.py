@@ -49,10 +49,10 @@ def main(method: str, modules: list[str]) -> None:
     nursery = Nursery(
         fork if method == "fork" else spawn, lambda answer: print(json.dumps(answer), file=answers)
     )
+    signal.signal(signal.SIGTERM, nursery.stop)
     try:
         nursery.serve()
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         nursery.end()
 
 
@@ -70,10 +70,15 @@ class Nursery:
         self._answer = answer
         self._names: dict[int, str] = {}  # by pid
         self._unread = b""
+        self._is_stopping = False
+
+    def stop(self, *_: object) -> None:
+        """A handler of signals. It raises nothing: where a parent is killed, stdin ends at the same moment."""
+        self._is_stopping = True
 
     def serve(self) -> None:
         self._answer({"ready": True})
-        while True:
+        while not self._is_stopping:
             if select.select([0], [], [], POLL_SECONDS)[0]:
                 block = os.read(0, BLOCK_BYTES)
                 if not block:

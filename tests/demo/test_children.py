@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -222,6 +222,18 @@ def test_on_linux_forks_end_when_parent_and_nursery_are_killed_at_once(folder: P
             assert gone(children)
         else:
             os.killpg(nursery, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_children_end_however_often_and_whenever_the_nursery_is_told_to(folder: Path, method: Method) -> None:
+    """Its stdin ends and SIGTERM comes at the same moment where its parent is killed."""
+    with parent(folder, method) as (process, pids):
+        os.kill(process.pid, signal.SIGSTOP)
+        with suppress(ProcessLookupError):
+            for _ in range(20_000):
+                os.kill(pids[0], signal.SIGTERM)
+        process.kill()
+        assert gone(pids)
 
 
 def test_forks_end_when_the_nursery_is_killed(folder: Path) -> None:
