@@ -63,7 +63,7 @@ class Writer:
         while not (is_queued or droppable):
             interrupts.check()
             self.wait(_BACK_PRESSURE_SECONDS)
-            self.check()
+            self._mend()
             is_queued = self._produce(topic, partition, value, key, on_ack)
         if is_queued and on_ack is not None:
             self.awaited += 1
@@ -84,9 +84,7 @@ class Writer:
     def settle(self) -> bool:
         """Call what waits for acknowledgements that have come; whether there was any."""
         self.wait(0)
-        self.check()
-        self._look_after_the_producer()
-        self._append_again()
+        self._mend()
         called = bool(self._acked)
         while self._acked:
             on_ack, offset = self._acked.popleft()
@@ -157,6 +155,11 @@ class Writer:
             self._acked.append((on_ack, offset))
 
     # What went wrong
+
+    def _mend(self) -> None:
+        self.check()
+        self._look_after_the_producer()
+        self._append_again()
 
     def _append_again(self) -> None:
         """Append again what may not be there: twice is harmless to the protocol, never is not.

@@ -28,6 +28,7 @@ class Scripted:
     def __init__(self) -> None:
         self.kept: list[tuple[Delivered, str, int, bytes, bytes | None]] = []
         self.room = 1000
+        self.when_polled: Callable[[], object] = lambda: None
 
     def produce(
         self, topic: str, value: bytes, key: bytes | None, partition: int, on_delivery: Delivered
@@ -57,6 +58,7 @@ class Scripted:
 
     def poll(self, timeout_seconds: float) -> int:
         del timeout_seconds
+        self.when_polled()
         return 0
 
     def flush(self, timeout_seconds: float) -> int:
@@ -177,6 +179,16 @@ def test_what_is_owed_waits_for_room_in_the_new_producer(scene: Scene) -> None:
         scene.writer.settle()
     scene.writer.settle()
     assert scene.acked == [0, 1, 2]
+
+
+def test_who_waits_for_room_in_a_stuck_producer_gets_it_in_a_new_one_behind_what_is_owed(
+    scene: Scene,
+) -> None:
+    scene.append(b"a")
+    scene.producers[0].room = 1
+    scene.producers[0].when_polled = lambda: setattr(scene, "now_seconds", scene.now_seconds + 10)
+    assert scene.append(b"b")
+    assert scene.producers[1].values == [b"a", b"b"]
 
 
 def _narrow(scene: Scene) -> Producer:
