@@ -59,15 +59,15 @@ class Writer:
     ) -> bool:
         """See `Log.append`."""
         self.check()
-        is_queued = self._produce(topic, partition, value, key, on_ack)
-        while not (is_queued or droppable):
+        while self._again or not self._produce(topic, partition, value, key, on_ack):
+            if droppable:
+                return False
             interrupts.check()
             self.wait(_BACK_PRESSURE_SECONDS)
             self._mend()
-            is_queued = self._produce(topic, partition, value, key, on_ack)
-        if is_queued and on_ack is not None:
+        if on_ack is not None:
             self.awaited += 1
-        return is_queued
+        return True
 
     def flush(self) -> None:
         """See `Log.flush`."""

@@ -191,6 +191,14 @@ def test_who_waits_for_room_in_a_stuck_producer_gets_it_in_a_new_one_behind_what
     assert scene.producers[1].values == [b"a", b"b"]
 
 
+def test_what_is_owed_comes_before_what_is_new(scene: Scene) -> None:
+    scene.append(b"a")
+    scene.producers[0].acknowledge(None)
+    assert not scene.append(b"b", droppable=True)
+    assert scene.append(b"b")
+    assert scene.producers[0].values == [b"a", b"b"]
+
+
 def _narrow(scene: Scene) -> Producer:
     made = scene._make()
     made.room = 1  # type: ignore[attr-defined]
