@@ -223,6 +223,8 @@ class Ledger:
             return ("opened",)
         if self.opened is None or getattr(message, "nonce", None) != self.opened.nonce:
             return None
+        if ("finished",) in self._facts and not isinstance(message, GlobalEvaluated):
+            return None
         match message:
             case FederationFinished():
                 # It says after which record it was decided; anything that came between made it void.

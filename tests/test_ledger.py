@@ -224,6 +224,15 @@ def test_finishing_counts_only_if_nothing_came_between() -> None:
     assert script.ledger.phase is Phase.FINISHED
 
 
+def test_nothing_but_an_evaluation_counts_after_the_end() -> None:
+    script = Script()
+    script.fold(OPENED, FederationFinished(NONCE, 0, 0, True, "gave up"))
+    assert script.fold(round_opened(1), RoundExtended(NONCE, 1, 1, 1.0, ())) == [False, False]
+    assert script.fold(GlobalEvaluated(NONCE, 1, {"accuracy": 0.5})) == [True]
+    assert (script.ledger.phase, script.ledger.round) == (Phase.FINISHED, 0)
+    assert not script.ledger.asks_for_reports
+
+
 def test_an_evaluation_round_needs_no_verdicts() -> None:
     script = Script()
     script.fold(OPENED, round_opened(1, training=False), closing(1))

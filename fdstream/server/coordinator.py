@@ -195,7 +195,8 @@ class Coordinator:
         training = ledger.round_opened.training
         assert ledger.closing is not None
         cohort = ledger.cohort if training else ledger.closing.accepted
-        reports = [book.reports[offset] for offset in cohort]
+        # Verdicts leave out what is no report; an evaluation has none, so a forged closing may name anything.
+        reports = [book.reports[offset] for offset in cohort if offset in book.reports]
         model = ledger.next_model()
         return RoundClosed(
             nonce=ledger.federation.nonce,

@@ -18,6 +18,7 @@ from tests.server.records import (
     LAYOUT,
     MODEL,
     NONCE,
+    STRANGE,
     all_of,
     an_id,
     closed,
@@ -155,6 +156,15 @@ def test_a_round_without_training_is_closed_with_the_model_it_began_with() -> No
     message = written_in(bench.duties(), RoundClosed)
     assert (message.model, message.num_clients, message.num_examples) == (MODEL, 1, 0)
     assert message.evaluate_metrics == {"a": 0.5}
+
+
+def test_a_closing_without_training_that_names_what_is_no_report_closes_with_those_that_are() -> None:
+    bench = collecting(training=False)
+    bench.reports(report("ada", num_examples=0, digests=(), evaluated_examples=4))
+    bench.reports(report("bob", nonce=STRANGE, num_examples=0, digests=()))
+    bench.control(closing(0, 1))
+    message = written_in(bench.duties(), RoundClosed)
+    assert message.num_clients == 1
 
 
 # Deleting
