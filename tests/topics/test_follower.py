@@ -105,9 +105,10 @@ def test_a_reader_that_hears_nothing_but_has_a_broker_is_kept(
         asked.append(topic)
         return True
 
+    followed.follower.follow(TOPIC, 0, 0)
+    followed.rest()
     monkeypatch.setattr(reader, "LOST_SECONDS", 0.05)
     monkeypatch.setattr(reader, "answers", ask)
-    followed.follower.follow(TOPIC, 0, 0)
     followed.poll_until(lambda _: len(asked) >= 3)
     assert followed.count == 2
 
