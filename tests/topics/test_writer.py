@@ -216,7 +216,6 @@ def test_new_producers_during_an_outage_lose_nothing_and_keep_the_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """On a real broker that stands still: what was on its way may be there twice, and nothing is missing."""
-    monkeypatch.setattr(writer, "LOST_SECONDS", 1.0)
     with Cluster(data_dir=tmp_path / "kafka") as cluster, Admin(cluster.bootstrap, settings={}) as admin:
         admin.create_topics(name, 1, slots=1)
         log = KafkaLog(cluster.bootstrap, name, client_id="test", settings={})
@@ -232,9 +231,11 @@ def test_new_producers_during_an_outage_lose_nothing_and_keep_the_order(
         log.append(TOPIC, 0, b"0", on_ack=acked.append)
         log.flush()
         cluster.pause_node(0)
+        monkeypatch.setattr(writer, "LOST_SECONDS", 1.0)
         for index in range(1, 30):
             log.append(TOPIC, 0, b"%d" % index, on_ack=acked.append)
         poll_until(log, lambda _: len(made) >= 3)
+        monkeypatch.setattr(writer, "LOST_SECONDS", 60.0)
         cluster.resume_node(0)
         log.flush()
         assert len(acked) == 30
