@@ -213,7 +213,7 @@ def test_a_member_that_is_given_no_shards_again_after_it_lost_them_joins_anew(
 ) -> None:
     member = group.join()
     group.wait(lambda: group.owned[member] == ALL)
-    member._on_lost(member._consumer, [])
+    member._awaits_shards = True  # as after a session that was lost
     monkeypatch.setattr(ownership, "LOST_SECONDS", 0.5)
     group.wait(lambda: group.owned[member] == frozenset())
     monkeypatch.setattr(ownership, "LOST_SECONDS", 60.0)
