@@ -12,12 +12,12 @@ from typing import Final
 
 import numpy as np
 
+from fdstream.codecs import WHOLE, Codec, for_dtype
 from fdstream.dtypes import (
     MAX_EXACT_INTEGER,
     Array,
     Payload,
     dtype_of,
-    from_payload,
     update_dtype,
 )
 from fdstream.errors import UsageError
@@ -40,9 +40,10 @@ class FlatModel:
         """The chunk's elements, 1-D in the tensors' dtype: a writable view."""
         return self._vectors[spec.dtype][spec.start : spec.stop]
 
-    def fill(self, spec: ChunkSpec, data: Payload) -> None:
-        """Copy a chunk's payload in. Raises `ValueError`, changing nothing, where its length is wrong."""
-        self.chunk(spec)[...] = from_payload(data, dtype_of(spec.dtype), spec.size)
+    def fill(self, spec: ChunkSpec, data: Payload, codec: Codec = WHOLE) -> None:
+        """Copy a chunk's payload in. Raises `ValueError`, changing nothing, where the codec cannot read it."""
+        values = for_dtype(codec, spec.dtype).decode(data, dtype_of(spec.dtype), spec.size)
+        self.chunk(spec)[...] = values
 
     def tensors(self) -> dict[str, Array]:
         """The named tensors in layout order: read-only views without a copy."""

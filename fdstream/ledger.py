@@ -16,6 +16,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, TypeVar
 
+from fdstream.codecs import Codec, codec, model_codec
 from fdstream.errors import RemoteError
 from fdstream.events import Entry
 from fdstream.layout import Layout
@@ -109,6 +110,16 @@ class Ledger:
         """The model's layout; only in phases after ABSENT."""
         opened = self.federation
         return Layout(opened.tensors, opened.chunk_bytes, opened.shards)
+
+    @cached_property
+    def codec(self) -> Codec:
+        """How updates travel; only in phases after ABSENT."""
+        return codec(self.federation.settings.codec)
+
+    @cached_property
+    def model_codec(self) -> Codec:
+        """How the global model travels; only in phases after ABSENT."""
+        return model_codec(self.federation.settings.model_codec)
 
     @property
     def finished(self) -> FederationFinished | None:

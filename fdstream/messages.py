@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from fdstream.codecs import FULL, codec, model_codec
 from fdstream.layout import TensorSpec
 
 ConfigValue = str | int | float | bool
@@ -102,6 +103,8 @@ class Settings:
     keep_rounds: int  # 0 keeps all
     seed: int
     final_evaluation: bool  # whether a last round only evaluates the final model
+    codec: str = FULL  # how updates travel, for example "bfloat16" or "topk:0.01"
+    model_codec: str = FULL  # how the global model travels
 
     def __post_init__(self) -> None:
         _within("num_rounds", self.num_rounds, 1, 1 << 31)
@@ -113,6 +116,8 @@ class Settings:
         _within("keep_rounds", self.keep_rounds, 0, 1 << 31)
         _within("seed", self.seed, 0, MAX_OFFSET)
         _text("strategy", self.strategy)
+        codec(self.codec)
+        model_codec(self.model_codec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,8 +343,9 @@ class Report:
 class ModelChunk:
     """round-<slot>.model and .state: a slice of the model of `round`, in partition `index` modulo P.
 
-    Part 0 (in .model) holds weights in the tensor's dtype; parts 1 … (in .state, which only servers read) hold
-    the strategy's state in the update dtype.
+    Part 0 (in .model) holds weights as the model codec has them travel; parts 1 … (in .state, which only servers
+    read) hold the strategy's state and, last, the weights themselves where the model codec is lossy, all in the
+    update dtype.
     """
 
     nonce: bytes
@@ -357,7 +363,7 @@ class ModelChunk:
 
 @dataclass(frozen=True, slots=True)
 class UpdateChunk:
-    """round-<slot>.updates: a slice of (trained - received) in the update dtype, in partition `index` mod P."""
+    """round-<slot>.updates: a slice of (trained - received), encoded, in partition `index` modulo P."""
 
     nonce: bytes
     attempt: bytes

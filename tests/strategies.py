@@ -87,6 +87,8 @@ def settings(draw: st.DrawFn) -> Settings:
         keep_rounds=draw(st.integers(0, 1 << 31)),
         seed=draw(offsets),
         final_evaluation=draw(st.booleans()),
+        codec=draw(st.sampled_from(["full", "bfloat16", "int8", "topk:0.01"])),
+        model_codec=draw(st.sampled_from(["full", "float32", "float16", "int8"])),
     )
 
 

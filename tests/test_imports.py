@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "fdstream"
 PURE = [
     "messages.py",
+    "codecs.py",
     "layout.py",
     "flat.py",
     "digests.py",
@@ -23,6 +24,7 @@ PURE = [
     "topics/table.py",
     "aggregation",
     "server/book.py",
+    "server/broadcast.py",
     "server/coordinator.py",
     "server/opening.py",
     "server/parts.py",
@@ -30,6 +32,7 @@ PURE = [
     "server/server.py",
     "server/shard.py",
     "client/assembly.py",
+    "client/feedback.py",
     "client/receiver.py",
     "client/session.py",
 ]

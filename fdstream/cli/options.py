@@ -11,7 +11,7 @@ import re
 
 import click
 
-from fdstream import config
+from fdstream import codecs, config
 from fdstream.cli.param_types import (
     Addresses,
     ByteSize,
@@ -20,6 +20,7 @@ from fdstream.cli.param_types import (
     FileToWrite,
     FiniteRange,
     KeyValue,
+    Spelled,
 )
 from fdstream.messages import MAX_CLIENTS, MAX_NAME_LENGTH, MAX_OFFSET, MAX_SHARDS
 
@@ -106,6 +107,22 @@ strategy = click.option(  # strategy: str
     metavar="NAME[:KEY=VALUE,...]",
     default="fedavg",
     help="How updates become the next model: fedavg, fedavgm, fedadam, fedyogi or fedadagrad.",
+)
+codec = click.option(  # codec: str
+    "--codec",
+    type=Spelled("codec", codecs.codec),
+    metavar="NAME",
+    default=codecs.FULL,
+    help="How updates travel: full, float32, bfloat16, float16, int8 or topk:FRACTION of the largest. What a client "
+    "has to leave out with the last two it sends later, as long as its process lives.",
+)
+model_codec = click.option(  # model_codec: str
+    "--model-codec",
+    type=Spelled("codec", codecs.model_codec),
+    metavar="NAME",
+    default=codecs.FULL,
+    help="How the global model travels to the clients: full, float32, bfloat16, float16 or int8. Servers keep it "
+    "whole.",
 )
 chunk_bytes = click.option(  # chunk_bytes: int
     "--chunk-bytes",

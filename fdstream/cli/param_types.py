@@ -31,6 +31,21 @@ class Checked(click.ParamType[str]):
         return value
 
 
+class Spelled(click.ParamType[str]):
+    """A string that a parser reads; what it says of others, as `ValueError`, is shown."""
+
+    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
 class Addresses(click.ParamType[str]):
     """HOST:PORT or several with commas between; [::1]:9091 for IPv6."""
 

@@ -44,6 +44,8 @@ MAX_EXTENSIONS = 144  # a day of deadlines of the default length
 @options.deadline
 @options.fraction
 @options.strategy
+@options.codec
+@options.model_codec
 @options.shards
 @options.chunk_bytes
 @options.keep_rounds
@@ -108,6 +110,7 @@ def choose_app(ctx: click.Context, values: dict[str, Any]) -> App:
 def make_plan(ctx: click.Context, values: dict[str, Any]) -> Plan:
     """The settings to open a federation with, and which of them were asked for."""
     from fdstream.aggregation.strategies import strategy
+    from fdstream.codecs import codec, model_codec
     from fdstream.errors import UsageError
     from fdstream.messages import Settings
     from fdstream.server.run import Plan
@@ -128,6 +131,8 @@ def make_plan(ctx: click.Context, values: dict[str, Any]) -> Plan:
         keep_rounds=values["keep_rounds"],
         seed=values["seed"],
         final_evaluation=True,
+        codec=codec(values["codec"]).text,
+        model_codec=model_codec(values["model_codec"]).text,
     )
     config: dict[str, ConfigValue] = {"seed": values["seed"], **values["settings"]}
     return Plan(settings, values["chunk_bytes"], values["shards"], config, chosen(ctx, values["settings"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fdstream.codecs import WHOLE, Codec
 from fdstream.digests import chunk_digest, shard_digest
 from fdstream.errors import RemoteError
 from fdstream.flat import FlatModel
@@ -14,8 +15,9 @@ from fdstream.messages import ModelChunk, ShardModel
 class Assembly:
     """A model being received. What the named attempts did not write is skipped; the first copy counts."""
 
-    def __init__(self, layout: Layout, named: Sequence[ShardModel]) -> None:
+    def __init__(self, layout: Layout, named: Sequence[ShardModel], codec: Codec = WHOLE) -> None:
         self.layout = layout
+        self._codec = codec
         self.model = FlatModel(layout)
         self._named = named
         self._digests: dict[int, dict[int, bytes | None]] = {
@@ -34,7 +36,7 @@ class Assembly:
         if chunk.attempt != self._named[shard].attempt or digests.get(chunk.index, b"") is not None:
             return
         try:
-            self.model.fill(self.layout.chunks[chunk.index], chunk.data)
+            self.model.fill(self.layout.chunks[chunk.index], chunk.data, self._codec)
         except ValueError as error:
             raise _damaged(shard, str(error)) from None
         digests[chunk.index] = chunk_digest(chunk.data)

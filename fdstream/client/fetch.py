@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fdstream import interrupts
 from fdstream.client.assembly import Assembly
+from fdstream.codecs import Codec
 from fdstream.errors import RemoteError
 from fdstream.flat import FlatModel
 from fdstream.layout import Layout
@@ -16,12 +17,14 @@ from fdstream.topics import table
 POLL_SECONDS = 0.5
 
 
-def fetch_model(log: Log, layout: Layout, topic: str, named: tuple[ShardModel, ...]) -> FlatModel:
+def fetch_model(
+    log: Log, layout: Layout, topic: str, named: tuple[ShardModel, ...], codec: Codec
+) -> FlatModel:
     """The model that the shard models name, every shard checked.
 
     Raises `RemoteError` where its chunks were deleted or do not match.
     """
-    assembly = Assembly(layout, named)
+    assembly = Assembly(layout, named, codec)
     for shard in layout.active_shards:
         log.follow(topic, shard, named[shard].start)
     try:
@@ -73,4 +76,4 @@ def fetch_version(log: Log, ledger: Ledger, version: int) -> FlatModel:
             f"there is no model after round {version - 1}: the newest is after round {newest_version(ledger) - 1}"
         )
     topic = table.model(table.slot_of(version, ledger.federation.slots))
-    return fetch_model(log, ledger.layout, topic, named)
+    return fetch_model(log, ledger.layout, topic, named, ledger.model_codec)

@@ -50,7 +50,8 @@ class Receiver:
     def begin(self) -> Effects:
         """Turn to the ledger's current round: take what came early, follow the rest."""
         self._round = self.ledger.round
-        self.assembly = Assembly(self.ledger.layout, self.ledger.round_opened.model)
+        ledger = self.ledger
+        self.assembly = Assembly(ledger.layout, ledger.round_opened.model, ledger.model_codec)
         early, self._early, self._early_bytes = self._early, {}, 0
         shards = self.ledger.layout.active_shards
         return [

@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fdstream.aggregation.fixed_point import MAX_WEIGHTED_VALUE, admissible
+from fdstream.client.feedback import Feedback
 from fdstream.client.receiver import Receiver
+from fdstream.codecs import WHOLE, for_dtype, seed_of
 from fdstream.digests import chunk_digest, shard_digest
 from fdstream.dtypes import Array, payload
 from fdstream.events import Effects, Entry, Event, Follow, Tell, Upload, Uploaded
 from fdstream.flat import update_chunks
+from fdstream.layout import ChunkSpec
 from fdstream.ledger import Ledger, Phase, lost_history
 from fdstream.log import Lost
 from fdstream.messages import Message, Refusal, Report, RoundExtended, UpdateChunk
@@ -86,6 +89,7 @@ class Session:
         self._parts: dict[str, _Part] = {}
         self._round = 0
         self._pending: dict[bytes, _Pending] = {}  # by attempt
+        self._feedback = {client: Feedback() for client in self.clients}
         self._num_rejected: Counter[str] = Counter()  # by reason
 
     @property
@@ -126,7 +130,8 @@ class Session:
             return [self._upload_report(report)]
         self._pending[attempt] = _Pending(report, [[] for _ in range(self.ledger.federation.shards)])
         chunks = self._update(self._pending[attempt], outcome.weights)
-        return [Upload(("update", attempt), table.updates(self.ledger.slot), chunks)]
+        upload = Upload(("update", attempt), table.updates(self.ledger.slot), chunks)
+        return [*self._tell_of_lost_memory(client), upload]
 
     def refusal(self, client: str) -> str | None:
         """Why the client's last update was not sent, once its chunks are drawn; None where it was."""
@@ -174,7 +179,10 @@ class Session:
             return self._follow_round()
         if what not in self._pending:
             return []
-        return [self._upload_report(self._pending.pop(what).finished())]
+        report = self._pending.pop(what).finished()
+        if report.failure is None:
+            self._feedback[report.client].reported()
+        return [self._upload_report(report)]
 
     # One client
 
@@ -218,16 +226,24 @@ class Session:
         topic = table.reports(table.slot_of(report.round, self.ledger.federation.slots))
         return Upload(("report", report.client, report.round), topic, [(0, report)])
 
+    def _tell_of_lost_memory(self, client: str) -> Effects:
+        """A client that starts late or anew, or never stays, owes what it cannot know."""
+        codec, late = self.ledger.codec, self.ledger.round > 1
+        if not (codec.remembers and late) or self._feedback[client].has_sent or self._parts[client].tries > 1:
+            return []
+        return [Tell("without memory", {"client": client, "round": self.ledger.round, "codec": codec.text})]
+
     def _update(self, pending: _Pending, weights: Mapping[str, Array]) -> Iterator[tuple[int, Message]]:
         """The chunks of the update, until one cannot be summed: then the report will say so."""
         assembly, report = self.receiver.assembly, pending.report
         assert assembly is not None
+        self._feedback[report.client].begin(report.round)
         for spec, values in update_chunks(self.ledger.layout, assembly.model, weights):
-            if not admissible(values, report.num_examples):
+            data, sent = self._encoded(report, spec, values)
+            if not admissible(sent, report.num_examples):
                 pending.failure = f"the update is infinite or beyond {MAX_WEIGHTED_VALUE:g} times one example"
                 self._parts[report.client].refusal = pending.failure
                 return
-            data = payload(values)
             pending.digests[spec.shard].append(chunk_digest(data))
             yield (
                 spec.shard,
@@ -235,3 +251,17 @@ class Session:
                     report.nonce, report.attempt, report.round, spec.index, report.num_examples, data
                 ),
             )
+
+    def _encoded(self, report: Report, spec: ChunkSpec, values: Array) -> tuple[memoryview, Array]:
+        """A chunk as it travels, and what its readers will take it for."""
+        codec = for_dtype(self.ledger.codec, spec.dtype)
+        if codec is WHOLE:
+            return payload(values), values
+        feedback = self._feedback[report.client]
+        wanted = feedback.wanted(spec.index, values)
+        seed = seed_of(self.ledger.federation.settings.seed, report.client, report.round, spec.index)
+        data = codec.encode(wanted, seed)
+        sent = codec.decode(data, values.dtype, spec.size)
+        if codec.remembers:
+            feedback.left(spec.index, wanted, sent)
+        return data, sent

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fdstream import interrupts
 from fdstream.app import App
 from fdstream.client.fetch import fetch_model
+from fdstream.codecs import Codec
 from fdstream.errors import FdstreamError
 from fdstream.layout import Layout
 from fdstream.log import Log
@@ -33,6 +34,7 @@ class Job:
     topic: str
     model: tuple[ShardModel, ...]
     layout: Layout
+    codec: Codec
     config: dict[str, ConfigValue]
 
 
@@ -94,7 +96,7 @@ class Evaluator:
             )
 
     def _evaluate(self, log: Log, job: Job) -> None:
-        model = fetch_model(log, job.layout, job.topic, job.model)
+        model = fetch_model(log, job.layout, job.topic, job.model, job.codec)
         metrics = self._app.run_evaluate_global(model.tensors(), job.config)
         if metrics is not None:
             log.append(table.CONTROL, 0, encode(GlobalEvaluated(job.nonce, job.round, metrics)))

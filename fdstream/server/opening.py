@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fdstream.aggregation.strategies import Strategy
+from fdstream.codecs import model_codec
 from fdstream.digests import chunk_digest, shard_digest
-from fdstream.dtypes import Array, payload, update_dtype
+from fdstream.dtypes import Array, payload
 from fdstream.events import Append, Effects, Upload, Uploaded
 from fdstream.flat import weight_chunks
 from fdstream.layout import Layout
 from fdstream.messages import ConfigValue, FederationOpened, Message, ModelChunk, Settings, ShardModel
+from fdstream.server.broadcast import Broadcast
 from fdstream.topics import table
 
 FIRST_ROUND = 1
@@ -39,36 +41,37 @@ class Opening:
         self.proposal = proposal
         self.nonce = new_id()
         self._attempt = new_id()
-        self._strategy = strategy
+        self._broadcast = Broadcast(
+            strategy, model_codec(proposal.settings.model_codec), proposal.settings.seed
+        )
         self._starts: dict[str, Mapping[int, int]] = {}
         self._digests: dict[
             tuple[str, int], list[bytes]
         ] = {}  # (kind of chunk, shard) -> chunk digests in order
 
     def begin(self) -> Effects:
-        """Upload the weights, and what the strategy's state starts as, a chunk at a time."""
+        """Upload the weights, and what only servers read of them, a chunk at a time."""
         slot = table.slot_of(FIRST_ROUND, self.proposal.slots)
-        effects: Effects = [Upload(("initial", "weights"), table.model(slot), self._weights())]
-        if self._strategy.state_parts:
-            effects.append(Upload(("initial", "state"), table.state(slot), self._state()))
+        effects: Effects = [
+            Upload(("initial", "weights"), table.model(slot), self._parts("weights", range(1)))
+        ]
+        if self._broadcast.state_parts:
+            state = self._parts("state", range(1, self._broadcast.state_parts + 1))
+            effects.append(Upload(("initial", "state"), table.state(slot), state))
         return effects
 
     def on_uploaded(self, event: Uploaded) -> Effects:
         """Once everything is acknowledged, write the record."""
         self._starts[event.tag[1]] = event.starts
-        if len(self._starts) < 1 + bool(self._strategy.state_parts):
+        if len(self._starts) < 1 + bool(self._broadcast.state_parts):
             return []
         return [Append(table.CONTROL, 0, self._record())]
 
-    def _weights(self) -> Iterator[tuple[int, Message]]:
-        for spec, values in weight_chunks(self.proposal.layout, self.proposal.weights):
-            yield self._chunk("weights", spec.shard, 0, spec.index, values)
-
-    def _state(self) -> Iterator[tuple[int, Message]]:
-        for part in range(self._strategy.state_parts):
-            for spec in self.proposal.layout.chunks:
-                values = self._strategy.initial_state(spec.size, update_dtype(spec.dtype))[part]
-                yield self._chunk("state", spec.shard, part + 1, spec.index, values)
+    def _parts(self, kind: str, parts: range) -> Iterator[tuple[int, Message]]:
+        for part in parts:
+            for spec, weights in weight_chunks(self.proposal.layout, self.proposal.weights):
+                values = self._broadcast.initial(spec, weights, FIRST_ROUND)[part]
+                yield self._chunk(kind, spec.shard, part, spec.index, values)
 
     def _chunk(self, kind: str, shard: int, part: int, index: int, values: Array) -> tuple[int, ModelChunk]:
         data = payload(values)

@@ -1,6 +1,6 @@
 """One shard of one model in memory, and how it is put together from its chunks in the log. Pure.
 
-A part is a vector over the whole shard: part 0 the weights, parts 1 … the strategy's state.
+Which parts there are is told in `broadcast`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fdstream.digests import chunk_digest, shard_digest
-from fdstream.dtypes import Array, dtype_of, from_payload, payload, update_dtype
+from fdstream.dtypes import Array, payload
 from fdstream.layout import Layout
 from fdstream.messages import ModelChunk, ShardModel
+from fdstream.server.broadcast import Broadcast, Parts
 
 Place = tuple[int, int]  # part, chunk index
 
 
 @dataclass(frozen=True, slots=True)
 class ShardParts:
-    """Every chunk of a shard: weights in the tensor's dtype, state in the update dtype."""
+    """Every part of every chunk of a shard, as `Broadcast` has them."""
 
     chunks: Mapping[Place, Array]
     digest: bytes
@@ -28,9 +29,9 @@ class ShardParts:
     def of(chunks: Mapping[Place, Array]) -> ShardParts:
         return ShardParts(chunks, _digest(chunks, state=False), _digest(chunks, state=True))
 
-    def state(self, index: int, state_parts: int) -> tuple[Array, ...]:
-        """The strategy's vectors for one chunk."""
-        return tuple(self.chunks[part, index] for part in range(1, state_parts + 1))
+    def of_chunk(self, index: int, state_parts: int) -> Parts:
+        """The parts of one chunk."""
+        return tuple(self.chunks[part, index] for part in range(state_parts + 1))
 
     def records(
         self, shard: int, nonce: bytes, attempt: bytes, round_number: int, *, state: bool
@@ -49,10 +50,11 @@ def _digest(chunks: Mapping[Place, Array], *, state: bool) -> bytes:
 class PartsReader:
     """Collects the chunks that a `ShardModel` names; what no attempt names is skipped."""
 
-    def __init__(self, layout: Layout, shard: int, state_parts: int, wanted: ShardModel) -> None:
+    def __init__(self, layout: Layout, shard: int, broadcast: Broadcast, wanted: ShardModel) -> None:
         self.wanted = wanted
+        self._broadcast = broadcast
         self._specs = {spec.index: spec for spec in layout.chunks_of(shard)}
-        self._missing = {(part, index) for part in range(state_parts + 1) for index in self._specs}
+        self._missing = {(part, index) for part in range(broadcast.state_parts + 1) for index in self._specs}
         self._chunks: dict[Place, Array] = {}
 
     def add(self, chunk: ModelChunk) -> ShardParts | None:
@@ -60,9 +62,7 @@ class PartsReader:
         place = (chunk.part, chunk.index)
         if chunk.attempt != self.wanted.attempt or place not in self._missing:
             return None
-        spec = self._specs[chunk.index]
-        dtype = dtype_of(spec.dtype) if chunk.part == 0 else update_dtype(spec.dtype)
-        self._chunks[place] = from_payload(chunk.data, dtype, spec.size)
+        self._chunks[place] = self._broadcast.read(self._specs[chunk.index], chunk.part, chunk.data)
         self._missing.discard(place)
         return self._finish() if not self._missing else None
 

@@ -199,9 +199,8 @@ class ServerRun:
         slot = table.slot_of(number, ledger.federation.slots)
         model = ledger.current_model() if number > ledger.round else ledger.round_opened.model
         config = {**ledger.federation.config, "round": number}
-        self._evaluator.submit(
-            Job(ledger.federation.nonce, number, table.model(slot), model, ledger.layout, config)
-        )
+        nonce, topic = ledger.federation.nonce, table.model(slot)
+        self._evaluator.submit(Job(nonce, number, topic, model, ledger.layout, ledger.model_codec, config))
 
     def _newest_round(self) -> int:
         ledger = self.core.ledger

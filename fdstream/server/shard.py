@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from fdstream.aggregation.apply import next_chunk
 from fdstream.aggregation.fixed_point import FixedPointSum
 from fdstream.aggregation.strategies import Strategy
+from fdstream.codecs import Codec, for_dtype
 from fdstream.digests import chunk_digest, shard_digest
-from fdstream.dtypes import Array, from_payload, update_dtype
+from fdstream.dtypes import Array, update_dtype
 from fdstream.errors import RemoteError
 from fdstream.events import Append, Effects, Entry, Follow, Unfollow, Upload, Uploaded
 from fdstream.layout import ChunkSpec
@@ -30,6 +30,7 @@ from fdstream.messages import (
     UpdateChunk,
 )
 from fdstream.server.book import ReportBook
+from fdstream.server.broadcast import Broadcast
 from fdstream.server.parts import PartsReader, Place, ShardParts
 from fdstream.topics import table
 
@@ -70,14 +71,14 @@ class ShardOwner:
         self.nonce = opened.nonce
         self.start = self.next_offset = opened.updates_start[shard]
         self.next_parts: ShardParts | None = None
-        self._strategy = strategy
+        self._broadcast = Broadcast(strategy, ledger.model_codec, ledger.federation.settings.seed)
         self._new_attempt = new_attempt
         self._specs = {spec.index: spec for spec in ledger.layout.chunks_of(shard)}
         self._sums = before.cleared_sums() if before else _new_sums(self._specs.values())
         self._updates: dict[bytes, _Update] = {}
         self._subtracting: set[int] = set()
         self._done: set[tuple[str, int]] = set()
-        self._reader = PartsReader(ledger.layout, shard, strategy.state_parts, opened.model[shard])
+        self._reader = PartsReader(ledger.layout, shard, self._broadcast, opened.model[shard])
         self._parts = self._verified(before.next_parts if before else None)
         self._uploaded: dict[str, int] = {}
 
@@ -113,7 +114,7 @@ class ShardOwner:
             wanted = self._reader.wanted
             model, state = self._model_topics
             effects.append(Follow(model, self.shard, wanted.start))
-            if self._strategy.state_parts:
+            if self._broadcast.state_parts:
                 effects.append(Follow(state, self.shard, wanted.state_start))
         return effects
 
@@ -203,12 +204,23 @@ class ShardOwner:
         if chunk.num_examples != update.num_examples:
             update.fault = "its chunks name different numbers of examples"
             return update.fault
-        try:
-            self._sums[chunk.index].add(self._values(chunk), chunk.num_examples)
-        except ValueError:
-            update.fault = "a value is not finite or beyond the limit"
-            return update.fault
+        fault = self._fold(chunk)
+        if fault is not None:
+            update.fault = fault
+            return fault
         update.folded[chunk.index] = entry.record.offset
+        return None
+
+    def _fold(self, chunk: UpdateChunk) -> str | None:
+        """Add a chunk to the sums, or say why it cannot be."""
+        try:
+            values = self._values(chunk)
+        except ValueError as error:
+            return f"the codec cannot read it: {error}"
+        try:
+            self._sums[chunk.index].add(values, chunk.num_examples)
+        except ValueError:
+            return "a value is not finite or beyond the limit"
         return None
 
     def _refusal(self, chunk: UpdateChunk) -> str | None:
@@ -219,13 +231,16 @@ class ShardOwner:
         spec = self._specs.get(chunk.index)
         if spec is None:
             return "of no such chunk"
-        if len(chunk.data) != spec.size * update_dtype(spec.dtype).itemsize:
+        if len(chunk.data) != self._codec(spec).encoded_bytes(update_dtype(spec.dtype), spec.size):
             return "wrong size"
         return None
 
     def _values(self, chunk: UpdateChunk) -> Array:
         spec = self._specs[chunk.index]
-        return from_payload(chunk.data, update_dtype(spec.dtype), spec.size)
+        return self._codec(spec).decode(chunk.data, update_dtype(spec.dtype), spec.size)
+
+    def _codec(self, spec: ChunkSpec) -> Codec:
+        return for_dtype(self.ledger.codec, spec.dtype)
 
     def _subtract(self, entry: Entry) -> None:
         chunk = entry.message
@@ -320,19 +335,16 @@ class ShardOwner:
     def _apply(self, parts: ShardParts, num_examples: int) -> ShardParts:
         chunks: dict[Place, Array] = {}
         for index, total in self._sums.items():
-            state = parts.state(index, self._strategy.state_parts)
-            weights, new_state = next_chunk(
-                self._strategy, parts.chunks[0, index], total.total(), num_examples, state
-            )
-            chunks[0, index] = weights
-            chunks |= {(part, index): array for part, array in enumerate(new_state, start=1)}
+            old = parts.of_chunk(index, self._broadcast.state_parts)
+            new = self._broadcast.next(self._specs[index], old, total.total(), num_examples, self.round + 1)
+            chunks |= {(part, index): array for part, array in enumerate(new)}
         return ShardParts.of(chunks)
 
     def _upload(self, parts: ShardParts) -> Effects:
         self._attempt = self._new_attempt()
-        self._uploaded = {} if self._strategy.state_parts else {"state": 0}
+        self._uploaded = {} if self._broadcast.state_parts else {"state": 0}
         weights_topic, state_topic = self._next_topics
-        topics = {"weights": weights_topic} | ({"state": state_topic} if self._strategy.state_parts else {})
+        topics = {"weights": weights_topic} | ({"state": state_topic} if self._broadcast.state_parts else {})
         return [
             Upload(
                 (self.shard, self.round, self.ledger.ordinal, what),

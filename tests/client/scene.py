@@ -144,9 +144,9 @@ def extended(number: int, extension: int, *excluded: int, fraction: float = 1.0)
 class Scene:
     """A session that reads a history, entry by entry, and what it wants done about it."""
 
-    def __init__(self, *clients: str, fraction: float = 1.0, shards: int = 2) -> None:
+    def __init__(self, *clients: str, fraction: float = 1.0, shards: int = 2, codec: str = "full") -> None:
         layout = Layout(TENSORS, 16, shards)
-        self.history = History(replace(SETTINGS, fraction=fraction), layout=layout)
+        self.history = History(replace(SETTINGS, fraction=fraction, codec=codec), layout=layout)
         self.session = Session(clients, self._new_id)
         self._ids = 0
         self.see(self.history.opened)

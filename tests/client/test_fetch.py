@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fdstream.client.fetch import fetch_model, fetch_version, newest_version
+from fdstream.codecs import WHOLE
 from fdstream.errors import RemoteError
 from fdstream.flat import FlatModel
 from fdstream.ledger import Ledger
@@ -53,7 +54,7 @@ class Archive:
 
     def fetch(self, version: int = 1) -> FlatModel:
         topic = table.model(version % 2)
-        return fetch_model(self.log, LAYOUT, topic, self.history.models[version])
+        return fetch_model(self.log, LAYOUT, topic, self.history.models[version], WHOLE)
 
 
 def assert_is(model: FlatModel, version: int) -> None:

@@ -18,7 +18,7 @@ PARTS = {cls.__name__: cls for cls in (TensorSpec, Settings, ShardModel, Exclusi
 
 # A new fingerprint is a new protocol: older peers refuse the record.
 FINGERPRINTS = {
-    "FederationOpened": "205a17f60f3d7001",
+    "FederationOpened": "e17a1fd543be8876",
     "RoundOpened": "fb4ce365139e3ceb",
     "RoundExtended": "b8dc41f6eb422f01",
     "RoundClosing": "65161e61691e7eaa",

@@ -44,12 +44,18 @@ class Owned(Stage):
     """
 
     def __init__(
-        self, shard: int = 0, *, spelling: str = "fedavg", model: bool = True, start: int = 0
+        self,
+        shard: int = 0,
+        *,
+        spelling: str = "fedavg",
+        model: bool = True,
+        start: int = 0,
+        codec: str = "full",
     ) -> None:
         self.parts = with_state(shard, spelling)
         models = tuple(shard_model(with_state(number, spelling)) for number in range(2))
         opened = round_opened(model=models, start=start)
-        super().__init__(federation(strategy=spelling, model=models), opened)
+        super().__init__(federation(strategy=spelling, model=models, codec=codec), opened)
         self.shard = shard
         self.strategy = strategy(spelling)
         self.seen: list[Entry] = []

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fdstream.app import App
+from fdstream.codecs import WHOLE
 from fdstream.dtypes import Array
 from fdstream.log import Log, MemoryBroker, MemoryLog
 from fdstream.messages import GlobalEvaluated, Message
@@ -67,7 +68,7 @@ class _ClosedLog(MemoryLog):
 
 
 def job(number: int, topic: str = table.model(1)) -> Job:
-    return Job(NONCE, number, topic, MODEL, LAYOUT, {"round": number})
+    return Job(NONCE, number, topic, MODEL, LAYOUT, WHOLE, {"round": number})
 
 
 def mean(received: dict[str, Array], config: dict[str, int]) -> dict[str, float]:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from fdstream.aggregation.strategies import strategy
+from fdstream.codecs import WHOLE
 from fdstream.digests import chunk_digest, shard_digest
 from fdstream.dtypes import dtype_of
 from fdstream.layout import Layout, TensorSpec
 from fdstream.messages import ModelChunk, ShardModel
+from fdstream.server.broadcast import Broadcast
 from fdstream.server.parts import PartsReader, ShardParts
 from tests.server.records import (
     LAYOUT,
@@ -27,7 +29,13 @@ from tests.server.records import (
 )
 
 ADAM = with_state(0, "fedadam")
-ADAM_PARTS = strategy("fedadam").state_parts
+
+
+def broadcast(name: str) -> Broadcast:
+    return Broadcast(strategy(name), WHOLE, 0)
+
+
+ADAM_PARTS = broadcast("fedadam").state_parts
 
 
 def records(parts: ShardParts, *, state: bool = False) -> list[ModelChunk]:
@@ -40,8 +48,8 @@ def all_records(parts: ShardParts) -> list[ModelChunk]:
     return records(parts) + records(parts, state=True)
 
 
-def reader(parts: ShardParts, state_parts: int = 0) -> PartsReader:
-    return PartsReader(LAYOUT, 0, state_parts, shard_model(parts))
+def reader(parts: ShardParts, name: str = "fedavg") -> PartsReader:
+    return PartsReader(LAYOUT, 0, broadcast(name), shard_model(parts))
 
 
 def assert_equal(found: ShardParts | None, expected: ShardParts) -> None:
@@ -79,11 +87,10 @@ def test_the_order_in_which_chunks_came_does_not_show_in_the_digest() -> None:
     assert (backwards.digest, backwards.state_digest) == (ADAM.digest, ADAM.state_digest)
 
 
-def test_a_chunks_state_is_its_vectors_by_part() -> None:
-    first, second = ADAM.state(2, ADAM_PARTS)
-    assert first is ADAM.chunks[1, 2]
-    assert second is ADAM.chunks[2, 2]
-    assert weights(0).state(2, 0) == ()
+def test_a_chunks_parts_are_in_order() -> None:
+    parts = ADAM.of_chunk(2, ADAM_PARTS)
+    assert [id(part) for part in parts] == [id(ADAM.chunks[part, 2]) for part in range(3)]
+    assert len(weights(0).of_chunk(2, 0)) == 1
 
 
 # In
@@ -93,7 +100,7 @@ def test_a_chunks_state_is_its_vectors_by_part() -> None:
 def test_what_is_written_is_read_again_in_any_order(seed: int) -> None:
     chunks = all_records(ADAM)
     Random(seed).shuffle(chunks)
-    reads = reader(ADAM, ADAM_PARTS)
+    reads = reader(ADAM, "fedadam")
     *early, whole = [reads.add(chunk) for chunk in chunks]
     assert early == [None] * 5
     assert_equal(whole, ADAM)
@@ -104,7 +111,7 @@ def test_weights_are_read_in_the_tensors_dtype_and_state_in_that_of_updates(dtyp
     layout = Layout((TensorSpec("w", dtype, (2,)),), 16, 1)
     stored = np.dtype("float64" if dtype in ("float64", "uint64") else "float32")
     parts = ShardParts.of({(0, 0): np.array([1, 2]).astype(dtype_of(dtype)), (1, 0): np.ones(2, stored)})
-    reads = PartsReader(layout, 0, 1, shard_model(parts))
+    reads = PartsReader(layout, 0, broadcast("fedavgm"), shard_model(parts))
     *_, whole = [reads.add(chunk) for chunk in all_records(parts)]
     assert whole is not None
     assert (whole.chunks[0, 0].dtype.name, whole.chunks[1, 0].dtype) == (dtype, stored)
@@ -144,7 +151,7 @@ def test_the_first_chunk_of_a_place_counts() -> None:
     ],
 )
 def test_chunks_that_do_not_match_the_log_are_refused_aloud(wanted: ShardModel) -> None:
-    reads = PartsReader(LAYOUT, 0, ADAM_PARTS, wanted)
+    reads = PartsReader(LAYOUT, 0, broadcast("fedadam"), wanted)
     *early, last = all_records(ADAM)
     for chunk in early:
         reads.add(chunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -161,6 +162,22 @@ def test_a_report_that_its_chunks_do_not_bear_out_is_left_out_with_the_reason(
     chunks: tuple[UpdateChunk, ...], reason: str
 ) -> None:
     assert faulty(*chunks).verdict() == ShardVerdict(NONCE, 1, 1, 0, (Exclusion(0, reason),))
+
+
+def test_what_the_codec_cannot_read_is_left_out_with_the_reason() -> None:
+    owned = Owned(codec="topk:0.5")
+    indices = {"good": (0, 3), "bad": (3, 3)}
+    data = {name: struct.pack("<2I2f", *places, 1.0, 2.0) for name, places in indices.items()}
+    good, bad = (replace(FIRST, data=data[name]) for name in indices)
+    assert owned.chunks(good, replace(LAST, data=data["bad"]), replace(LAST, data=data["good"])) == [
+        None,
+        "the codec cannot read it: the indices do not ascend within 4 elements",
+        "duplicate",
+    ]
+    assert owned.chunks(replace(bad, attempt=b"short" + bytes(11), data=bytes(15))) == ["wrong size"]
+    owned.reports(ADA.report)
+    owned.control(closing(0, ends=(4, 0)))
+    assert owned.reasons() == {0: "the codec cannot read it: the indices do not ascend within 4 elements"}
 
 
 def test_one_element_beyond_the_bounds_is_enough() -> None:

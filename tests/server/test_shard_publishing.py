@@ -80,15 +80,17 @@ def test_what_no_report_names_is_taken_out() -> None:
     assert weights_in(published(taken_out(owned, first=0))) == moved(3.25)
 
 
-def test_half_of_a_spoilt_update_is_taken_out() -> None:
+@pytest.mark.parametrize("spoilt", [0, 1])
+def test_half_of_a_spoilt_update_is_taken_out(spoilt: int) -> None:
     """The chunk that was in order is in the sums, the one that was not never was."""
     owned = Owned()
-    good, bad = CYD.of(0)
-    owned.chunks(good, replace(bad, data=np.full(4, np.nan, np.float32).tobytes()))
+    chunks = list(CYD.of(0))
+    chunks[spoilt] = replace(chunks[spoilt], data=np.full(4, np.nan, np.float32).tobytes())
+    owned.chunks(*chunks)
     owned.take(ADA, BOB)
     owned.reports(CYD.report)
     close(owned, 0, 1, 2, excluded=(2,))
-    assert weights_in(published(taken_out(owned, first=0))) == moved(3.25)
+    assert weights_in(published(taken_out(owned, first=1 - spoilt))) == moved(3.25)
 
 
 def test_a_report_beyond_the_most_clients_is_taken_out_though_its_chunks_lie_below_the_end() -> None:

@@ -15,11 +15,11 @@ from random import Random
 import numpy as np
 import pytest
 
-from fdstream.aggregation.apply import next_chunk
 from fdstream.aggregation.strategies import strategy
 from fdstream.client.session import Outcome, Session
+from fdstream.codecs import Codec, codec, for_dtype, model_codec
 from fdstream.digests import chunk_digest, shard_digest
-from fdstream.dtypes import Array, Payload, dtype_of, from_payload, payload, update_dtype
+from fdstream.dtypes import Array, Payload, payload, update_dtype
 from fdstream.layout import Layout
 from fdstream.messages import (
     FederationOpened,
@@ -36,6 +36,7 @@ from fdstream.messages import (
     ShardVerdict,
     UpdateChunk,
 )
+from fdstream.server.broadcast import Broadcast
 from fdstream.server.opening import Proposal
 from fdstream.topics import table
 from tests.simulation import test_simulation as calm
@@ -46,6 +47,8 @@ from tests.simulation.world import Chaos, World
 SEEDS = int(os.environ.get("FDSTREAM_TEST_SEEDS", "2000")) // 40
 BLOCK = 20
 STRATEGIES = ["fedavg", "fedavg:lr=0.5", "fedavgm", "fedadam", "fedyogi", "fedadagrad"]
+CODECS = ["full", "full", "float32", "bfloat16", "float16", "int8", "topk:0.25", "topk:0.5"]
+MODEL_CODECS = ["full", "full", "float32", "bfloat16", "float16", "int8"]
 GROUPS: list[list[list[str]]] = [
     [["ada"], ["bob"], ["cyd"]],
     [["ada", "bob"], ["cyd"], ["dan"]],
@@ -82,6 +85,8 @@ def scenario(seed: int) -> Scenario:
         keep_rounds=random.choice([0, 1, 2, 3]),
         final_evaluation=random.random() < 0.7,
     )
+    travel = Random(f"codecs {seed}")
+    settings = replace(settings, codec=travel.choice(CODECS), model_codec=travel.choice(MODEL_CODECS))
     return Scenario(
         settings, random.choice([1, 2, 3, 12]), random.choice([1, 2, 2, 3]), groups, random.randint(1, 3)
     )
@@ -144,7 +149,11 @@ class Replay:
         control = [message for _, message in self.messages(table.CONTROL, 0)]
         self.federation = next(message for message in control if isinstance(message, FederationOpened))
         self.layout = Layout(self.federation.tensors, self.federation.chunk_bytes, self.federation.shards)
-        self.strategy = strategy(self.federation.settings.strategy)
+        settings = self.federation.settings
+        self.codec = codec(settings.codec)
+        self.broadcast = Broadcast(
+            strategy(settings.strategy), model_codec(settings.model_codec), settings.seed
+        )
         for message in control:
             if getattr(message, "nonce", None) != self.federation.nonce:
                 continue
@@ -183,7 +192,10 @@ class Replay:
     def update(self, number: int, shard: int, attempt: bytes) -> dict[int, UpdateChunk]:
         """The first chunk of each index that the attempt wrote in the round's part of the log."""
         start = self.opened[number].updates_start[shard]
-        sizes = {s.index: s.size * update_dtype(s.dtype).itemsize for s in self.layout.chunks_of(shard)}
+        sizes = {
+            s.index: for_dtype(self.codec, s.dtype).encoded_bytes(update_dtype(s.dtype), s.size)
+            for s in self.layout.chunks_of(shard)
+        }
         found: dict[int, UpdateChunk] = {}
         for offset, chunk in self.messages(table.updates(self.slot(number)), shard):
             if isinstance(chunk, UpdateChunk) and offset >= start:  # noqa: SIM102
@@ -206,14 +218,15 @@ class Replay:
                         continue
                     assert offset >= start
                     spec = self.layout.chunks[chunk.index]
-                    dtype = update_dtype(spec.dtype) if chunk.part else dtype_of(spec.dtype)
-                    found.setdefault((chunk.part, chunk.index), from_payload(chunk.data, dtype, spec.size))
+                    values = self.broadcast.read(spec, chunk.part, chunk.data)
+                    found.setdefault((chunk.part, chunk.index), values)
         return found
 
 
-def exact_sum(parts: Sequence[tuple[Payload, int]], dtype: str, size: int) -> Array:
-    """Rational arithmetic, rounded once."""
-    deltas = [(from_payload(data, update_dtype(dtype), size), count) for data, count in parts]
+def exact_sum(parts: Sequence[tuple[Payload, int]], chosen: Codec, dtype: str, size: int) -> Array:
+    """Rational arithmetic on what readers take the payloads for, rounded once."""
+    travel = for_dtype(chosen, dtype)
+    deltas = [(travel.decode(data, update_dtype(dtype), size), count) for data, count in parts]
     return np.array(
         [float(sum((_on_grid(float(d[i]), n) for d, n in deltas), Fraction(0))) for i in range(size)]
     )
@@ -236,10 +249,10 @@ def check_round(replay: Replay, number: int, where: str) -> None:
             assert {chunk.num_examples for chunk in chunks.values()} == {report.num_examples}, where
         for spec in replay.layout.chunks_of(shard):
             parts = [(u[spec.index].data, r.num_examples) for u, r in zip(updates, cohort, strict=True)]
-            state = tuple(before[part + 1, spec.index] for part in range(replay.strategy.state_parts))
-            total = exact_sum(parts, spec.dtype, spec.size)
-            weights, states = next_chunk(replay.strategy, before[0, spec.index], total, num_examples, state)
-            for part, expected in enumerate((weights, *states)):
+            old = tuple(before[part, spec.index] for part in range(replay.broadcast.state_parts + 1))
+            total = exact_sum(parts, replay.codec, spec.dtype, spec.size)
+            new = replay.broadcast.next(spec, old, total, num_examples, number + 1)
+            for part, expected in enumerate(new):
                 found = payload(after[part, spec.index]).tobytes()
                 assert found == payload(expected).tobytes(), f"{where}, part {part}, chunk {spec.index}"
 
