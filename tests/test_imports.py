@@ -35,6 +35,7 @@ PURE = [
     "client/feedback.py",
     "client/receiver.py",
     "client/session.py",
+    "grpc/frames.py",
 ]
 INPUT_AND_OUTPUT = {
     "asyncio",

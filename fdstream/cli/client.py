@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fdstream.cli import options
+from fdstream.cli import channel, options
 from fdstream.cli.base import Command, print_result
+
+if TYPE_CHECKING:
+    from fdstream.client.connection import Connection
+    from fdstream.messages import ConfigValue
 
 logger = logging.getLogger("fdstream.client")
 
 
 @click.command("client", cls=Command)
 @options.broker
+@channel.grpc
+@channel.server
 @options.federation
 @options.app
 @options.client_id
@@ -23,24 +30,21 @@ logger = logging.getLogger("fdstream.client")
 @options.heartbeat_period
 @options.kafka
 @options.as_json
-def command(client_id: str | None, data_index: int | None, as_json: bool, **values: Any) -> None:
+@click.pass_context
+def command(
+    ctx: click.Context, /, client_id: str | None, data_index: int | None, as_json: bool, **values: Any
+) -> None:
     """Take part in a federation until it has finished. Start any number, before or after the server."""
     from fdstream.app import load
-    from fdstream.client.connect import connect, new_client_id
+    from fdstream.client.connect import new_client_id
     from fdstream.client.connection import work
 
+    channel.check(ctx, grpc=values["grpc"])
     app = load(values["app"])
     name = client_id or new_client_id()
     config = values["settings"] | ({} if data_index is None else {"data_index": data_index})
     reported = failed = 0
-    with connect(
-        values["broker"],
-        values["federation"],
-        client_id=name,
-        config=config,
-        kafka=values["kafka"],
-        heartbeat_period_seconds=values["heartbeat_period_seconds"],
-    ) as connection:
+    with open_connection(name, config, values) as connection:
         logger.info("taking part", extra={"client": name, "federation": values["federation"]})
         for task, error in work(app, connection):
             facts = {"round": task.round, "training": task.training}
@@ -53,3 +57,25 @@ def command(client_id: str | None, data_index: int | None, as_json: bool, **valu
     logger.info("the federation has finished", extra={"reported": reported, "failed": failed})
     if as_json:
         print_result({"client": name, "reported": reported, "failed": failed})
+
+
+def open_connection(
+    name: str, config: dict[str, ConfigValue], values: dict[str, Any]
+) -> AbstractContextManager[Connection]:
+    """Over the channel that was chosen."""
+    from fdstream.client.connect import connect
+
+    where, period = values["federation"], values["heartbeat_period_seconds"]
+    if values["grpc"]:
+        from fdstream.grpc import start
+
+        server = values["server_address"]
+        return start.connect(server, where, client_id=name, config=config, heartbeat_period_seconds=period)
+    return connect(
+        values["broker"],
+        where,
+        client_id=name,
+        config=config,
+        kafka=values["kafka"],
+        heartbeat_period_seconds=period,
+    )

@@ -52,12 +52,16 @@ class Addresses(click.ParamType[str]):
     name = "addresses"
     _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})", re.ASCII)
 
+    def __init__(self, lowest_port: int = 1) -> None:
+        self._lowest_port = lowest_port
+
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         addresses = [address.strip() for address in value.split(",")]
         for address in addresses:
             found = self._ADDRESS.fullmatch(address)
-            if not found or not 1 <= int(found[2]) <= 65535:
-                self.fail(f"{address!r} is not HOST:PORT with a port from 1 to 65535", param, ctx)
+            if not found or not self._lowest_port <= int(found[2]) <= 65535:
+                lowest = self._lowest_port
+                self.fail(f"{address!r} is not HOST:PORT with a port from {lowest} to 65535", param, ctx)
         return ",".join(addresses)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from fdstream.cli import options
+from fdstream.cli import channel, options
 from fdstream.cli.base import LOG_FORMAT, Command, print_result
 from fdstream.cli.param_types import ByteSize
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fdstream.app import App
     from fdstream.events import Tell
     from fdstream.messages import ConfigValue
-    from fdstream.server.run import Plan
+    from fdstream.server.run import Plan, ServerRun
 
 logger = logging.getLogger("fdstream.server")
 MAX_EXTENSIONS = 144  # a day of deadlines of the default length
@@ -29,6 +29,8 @@ MAX_EXTENSIONS = 144  # a day of deadlines of the default length
 
 @click.command("server", cls=Command)
 @options.broker
+@channel.grpc
+@channel.listen
 @options.federation
 @options.app
 @click.option(  # model_bytes: int | None
@@ -66,19 +68,10 @@ def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **valu
 
     from fdstream.display import Audience
     from fdstream.npz import save_npz
-    from fdstream.server.start import start_server
 
-    plan = make_plan(ctx, values)
+    channel.check(ctx, grpc=values["grpc"])
     audience = Audience(log_progress)
-    with start_server(
-        values["broker"],
-        values["federation"],
-        choose_app(ctx, values),
-        plan,
-        kafka=values["kafka"],
-        heartbeat_period_seconds=values["heartbeat_period_seconds"],
-        observe=audience,
-    ) as run:
+    with open_server(choose_app(ctx, values), make_plan(ctx, values), audience, values) as run:
         with audience.show(run.core.ledger, Console(stderr=True)) if is_watched(ctx) else nullcontext():
             summary = run.run()
         if as_json:
@@ -87,6 +80,29 @@ def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **valu
             save_npz(save_path, run.final_weights())
     facts = {"rounds": summary.rounds, "clients": summary.clients, "model_sha256": summary.model_sha256}
     logger.info("the federation has finished: all its rounds are done", extra=facts)
+
+
+def open_server(
+    app: App, plan: Plan, observe: Callable[[Tell], None], values: dict[str, Any]
+) -> AbstractContextManager[ServerRun]:
+    """Over the channel that was chosen."""
+    where, period = values["federation"], values["heartbeat_period_seconds"]
+    if values["grpc"]:
+        from fdstream.grpc import start
+
+        listen = values["listen"]
+        return start.start_server(listen, where, app, plan, heartbeat_period_seconds=period, observe=observe)
+    from fdstream.server.start import start_server
+
+    return start_server(
+        values["broker"],
+        where,
+        app,
+        plan,
+        kafka=values["kafka"],
+        heartbeat_period_seconds=period,
+        observe=observe,
+    )
 
 
 def is_watched(ctx: click.Context) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fdstream.cli import options
+from fdstream.cli import channel, options
 from fdstream.cli.base import Command, print_result
 from fdstream.cli.param_types import ByteSize, Checked
 from fdstream.messages import MAX_CLIENTS
@@ -24,6 +25,8 @@ WORK = re.compile(r"echo|synthetic|sleep:\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 @click.command("swarm", cls=Command)
 @options.broker
+@channel.grpc
+@channel.server
 @options.federation
 @click.option(  # clients: int
     "--clients", type=click.IntRange(1, MAX_CLIENTS), metavar="N", default=10, help="How many clients."
@@ -55,26 +58,41 @@ WORK = re.compile(r"echo|synthetic|sleep:\d{1,9}(\.\d{1,9})?", re.ASCII)
 @options.heartbeat_period
 @options.kafka
 @options.as_json
-def command(as_json: bool, broker: str, federation: str, kafka: dict[str, str], **values: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, as_json: bool, federation: str, grpc: bool, **values: Any) -> None:
     """Run many light clients in one process until the federation has finished.
 
     Each is a member with a name of its own, swarm-SEED-00000 and so on, the same at every start. They do not
     train: they try out and measure a federation.
     """
-    from fdstream.client.connect import wait_for_federation
     from fdstream.client.swarm import run_swarm
-    from fdstream.topics.kafka_log import KafkaLog
 
-    def open_log(client: str) -> Log:
-        return KafkaLog(broker, federation, client_id=client, settings=kafka)
-
+    channel.check(ctx, grpc=grpc)
+    where = {name: values.pop(name) for name in ("broker", "kafka", "server_address")}
     swarm = make_swarm(values)
-    wait_for_federation(broker, federation, kafka)
+    open_log = over_grpc(where, federation) if grpc else over_kafka(where, federation)
     logger.info("taking part", extra={"clients": swarm.clients, "federation": federation})
     totals = run_swarm(swarm, open_log)
     logger.info("the federation has finished", extra=asdict(totals))
     if as_json:
         print_result(asdict(totals))
+
+
+def over_kafka(where: dict[str, Any], federation: str) -> Callable[[str], Log]:
+    """What opens a log for the client named; returns once the federation's topics exist."""
+    from fdstream.client.connect import wait_for_federation
+    from fdstream.topics.kafka_log import KafkaLog
+
+    broker, kafka = where["broker"], where["kafka"]
+    wait_for_federation(broker, federation, kafka)
+    return lambda client: KafkaLog(broker, federation, client_id=client, settings=kafka)
+
+
+def over_grpc(where: dict[str, Any], federation: str) -> Callable[[str], Log]:
+    """What opens a stream to the server."""
+    from fdstream.grpc.stream_log import StreamLog
+
+    return lambda _: StreamLog(where["server_address"], federation)
 
 
 def make_swarm(values: dict[str, Any]) -> Swarm:

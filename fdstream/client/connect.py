@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from fdstream.client.connection import Connection
 from fdstream.heartbeats import Heartbeats
+from fdstream.log import Log
 from fdstream.messages import ConfigValue
 from fdstream.topics.admin import Admin
 from fdstream.topics.kafka_log import KafkaLog
@@ -57,6 +58,18 @@ def connect(
     clients = [client_id] if isinstance(client_id, str) else list(client_id or [new_client_id()])
     wait_for_federation(broker, federation, settings)
     log = KafkaLog(broker, federation, client_id=clients[0], settings=settings)
+    with taking_part(log, clients, config, heartbeat_period_seconds) as connection:
+        yield connection
+
+
+@contextmanager
+def taking_part(
+    log: Log,
+    clients: Sequence[str],
+    config: Mapping[str, ConfigValue] | None,
+    heartbeat_period_seconds: float,
+) -> Iterator[Connection]:
+    """A connection on this log, which it closes, with heartbeats of its own."""
     with (
         Heartbeats(heartbeat_period_seconds) as heartbeats,
         Connection(log, clients, heartbeats, config=config) as connection,

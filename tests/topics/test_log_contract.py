@@ -10,6 +10,10 @@ from dataclasses import dataclass
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from fdstream.grpc.hub import listening
+from fdstream.grpc.local import LocalLog
+from fdstream.grpc.store import Store
+from fdstream.grpc.stream_log import StreamLog
 from fdstream.log import Log, Lost, MemoryBroker, MemoryLog, Record
 from fdstream.topics import table
 from fdstream.topics.kafka_log import KafkaLog
@@ -24,6 +28,7 @@ class Room:
 
     topic: str
     _logs: Iterator[Log]
+    owner: Log | None = None  # where only one may delete
 
     def open(self) -> Log:
         """A log that follows nothing of this topic yet."""
@@ -60,9 +65,28 @@ def memory_room() -> Room:
     return Room("topic", iter([MemoryLog(broker), MemoryLog(broker)]))
 
 
-@pytest.fixture(params=["memory", "kafka"])
+def local_room() -> Room:
+    store = Store({"topic": SHARDS}, time.time)
+    return Room("topic", iter([LocalLog(store), LocalLog(store)]))
+
+
+@pytest.fixture
+def stream_room() -> Iterator[Room]:
+    store = Store({"topic": SHARDS}, time.time)
+    with listening("127.0.0.1:0", FEDERATION, store, {"topic"}) as port:
+        logs = [StreamLog(f"127.0.0.1:{port}", FEDERATION) for _ in range(2)]
+        yield Room("topic", iter(logs), owner=LocalLog(store))
+        for log in logs:
+            log.close()
+
+
+ROOMS = {"memory": memory_room, "local": local_room}
+
+
+@pytest.fixture(params=["memory", "local", "stream", "kafka"])
 def room(request: pytest.FixtureRequest) -> Room:
-    found: Room = memory_room() if request.param == "memory" else request.getfixturevalue("kafka_room")
+    make = ROOMS.get(request.param)
+    found: Room = make() if make else request.getfixturevalue(f"{request.param}_room")
     return found
 
 
@@ -253,7 +277,7 @@ def test_end_offsets_lie_past_what_is_acknowledged(room: Room) -> None:
 
 def _delete_before(room: Room, log: Log, partition: int, offset: int) -> None:
     """Deletion is asynchronous."""
-    log.delete_before({(room.topic, partition): offset})
+    (room.owner or log).delete_before({(room.topic, partition): offset})
     deadline = time.monotonic() + 30
     while log.start_offsets(room.topic)[partition] < offset:
         assert time.monotonic() < deadline
