@@ -199,8 +199,8 @@ def _log(tell: Tell) -> None:
             logger.warning("record refused", extra=dict(tell.facts))
         case "without memory", _:
             logger.warning(
-                "the codec leaves much to the next round, and what this client left out of earlier ones is not "
-                "known here: keep clients running, or choose --codec bfloat16",
+                "this client has no memory of earlier rounds: what the codec left out of its updates then, if it "
+                "took part, is lost. Keep clients running, or choose --codec bfloat16",
                 extra=dict(tell.facts),
             )
 

@@ -1,7 +1,7 @@
 """Error feedback: what a lossy codec left out of a client's update is added to its next one. Pure.
 
 Seide et al. 2014 ("1-bit stochastic gradient descent"); Karimireddy et al. 2019, arXiv:1901.09847, for why it makes
-biased codecs converge. The memory is as large as an update and lives in the client's process alone.
+biased codecs converge. The memory is as large as one or two updates and lives in the client's process alone.
 """
 
 from __future__ import annotations

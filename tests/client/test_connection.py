@@ -200,3 +200,23 @@ def test_who_leaves_after_its_report_has_reported() -> None:
 def test_names_that_cannot_be_used_are_a_mistake(clients: list[str]) -> None:
     with pytest.raises(UsageError, match="id"):
         Host().connect(*clients)
+
+
+# A codec's memory
+
+
+@pytest.mark.parametrize(("codec", "warnings"), [("int8", 1), ("topk:0.5", 1), ("bfloat16", 0)])
+def test_a_client_that_is_started_anew_says_once_what_is_lost(
+    caplog: pytest.LogCaptureFixture, codec: str, warnings: int
+) -> None:
+    host = Host(num_rounds=4, codec=codec)
+    with host.connect("a") as connection:
+        for task in connection:
+            answer(connection, task)
+            if task.round == 2:
+                break
+    assert "no memory" not in caplog.text
+    with host.connect("a") as connection:
+        answer_all(connection)
+    said = [record for record in caplog.records if "no memory of earlier rounds" in record.message]
+    assert [record.__dict__["client"] for record in said] == ["a"] * warnings
