@@ -38,7 +38,7 @@ $(READY): requirements.lock pyproject.toml
 
 # Needs uv. Pins what pyproject.toml asks for, for every platform and Python at once.
 lock:
-	uv pip compile -q pyproject.toml --extra demo --group dev --universal --generate-hashes \
+	uv pip compile -q pyproject.toml --all-extras --group dev --universal --generate-hashes \
 		--no-annotate --no-header --python-version 3.11 -o requirements.lock
 
 clean:
