@@ -7,14 +7,20 @@ VENV := .venv
 BIN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 WORKERS ?= 2
+TIMES ?= 3
 
-.PHONY: demo test lint format lock environment clean
+.PHONY: demo test faults lint format lock environment clean
 
 demo: $(READY)
 	$(BIN) -m fdstream demo $(DEMO)
 
 test: $(READY)
 	$(BIN) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+# TIMES runs of every case of the fault matrix, with random timing; the first line that it prints names the seed.
+faults: $(READY)
+	$(BIN) -m tests.faults --times $(TIMES) --labs $(WORKERS) $(if $(SEED),--seed $(SEED)) \
+		--record .faults.jsonl --report results/faults.md $(FAULTS)
 
 lint: $(READY)
 	$(BIN) -m ruff check .

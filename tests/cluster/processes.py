@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -39,22 +39,43 @@ def wait_until(what: str, check: Callable[[], T | None], patience_seconds: float
     return found
 
 
+class Running(Protocol):
+    """What a started program can be asked for, as `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int, /) -> None: ...
+
+
+Start = Callable[[list[str], Path, Path], Running]  # arguments of fdstream, files for stdout and stderr
+
+
+def start_python(arguments: list[str], stdout: Path, stderr: Path) -> Running:
+    """An interpreter of its own for the command."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("FDSTREAM_")}
+    with stdout.open("wb") as out, stderr.open("wb") as err:
+        return subprocess.Popen(
+            [sys.executable, "-m", "fdstream", *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+        )
+
+
 class Process:
     """One command. Its log is stderr, its result the last line of stdout."""
 
-    def __init__(self, name: str, arguments: list[str], folder: Path) -> None:
+    def __init__(self, name: str, arguments: list[str], folder: Path, start: Start = start_python) -> None:
         self.name = name
         self._stdout, self._stderr = folder / f"{name}.out", folder / f"{name}.err"
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("FDSTREAM_")}
-        with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "fdstream", *arguments],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-            )
+        self._process = start(arguments, self._stdout, self._stderr)
 
     @property
     def pid(self) -> int:
@@ -119,7 +140,7 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""
-        self._process.kill()
+        self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
     def interrupt(self) -> None:
@@ -128,7 +149,7 @@ class Process:
 
     def terminate(self) -> None:
         """What stops a container."""
-        self._process.terminate()
+        self._process.send_signal(signal.SIGTERM)
 
     def pause(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
@@ -141,40 +162,44 @@ class Gate:
     """Holds clients inside their train function until the test opens the round."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         folder.mkdir()
 
     def options(self) -> tuple[str, ...]:
-        return ("--set", f"gate={self._folder}")
+        return ("--set", f"gate={self.folder}")
 
     def open(self, *rounds: int) -> None:
         for number in rounds:
-            (self._folder / str(number)).touch()
+            (self.folder / str(number)).touch()
 
 
 class Federation:
     """The processes of one federation. A context manager: kills what is left, and prints the logs."""
 
-    def __init__(self, bootstrap: str, folder: Path) -> None:
+    def __init__(self, bootstrap: str, folder: Path, start: Start = start_python) -> None:
         self.bootstrap = bootstrap
+        self._start = start
         self.name = f"test-{uuid.uuid4().hex[:12]}"
         self.folder = folder / self.name
         self.folder.mkdir()
         self.processes: list[Process] = []
 
-    def run(self, name: str, command: str, *options: str) -> Process:
+    def run(self, name: str, command: str, *options: str, start: Start | None = None) -> Process:
         """Start a command on this federation; the process gets a name of its own for its files."""
-        place = ("--broker", self.bootstrap, "--federation", self.name)
-        process = Process(f"{len(self.processes)}-{name}", [*command.split(), *place, *options], self.folder)
+        arguments = [*command.split(), "--broker", self.bootstrap, "--federation", self.name, *options]
+        process = Process(f"{len(self.processes)}-{name}", arguments, self.folder, start or self._start)
         self.processes.append(process)
         return process
 
-    def server(self, *options: str, app: str = APP, name: str = "server") -> Process:
+    def server(
+        self, *options: str, app: str = APP, name: str = "server", start: Start | None = None
+    ) -> Process:
         standing = ("--app", app, "--chunk-bytes", str(CHUNK_BYTES), "--heartbeat-period", "0.5")
-        return self.run(name, "server", *standing, *QUICK_GROUP, "--json", *options)
+        return self.run(name, "server", *standing, *QUICK_GROUP, "--json", *options, start=start)
 
-    def client(self, client: str, *options: str, app: str = APP) -> Process:
-        return self.run(client, "client", "--app", app, "--client-id", client, "--json", *options)
+    def client(self, client: str, *options: str, app: str = APP, start: Start | None = None) -> Process:
+        given = ("--app", app, "--client-id", client, "--json", *options)
+        return self.run(client, "client", *given, start=start)
 
     def clients(self, *names: str) -> list[Process]:
         return [self.client(name) for name in names]

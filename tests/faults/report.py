@@ -1,0 +1,60 @@
+"""The page about the matrix, from the record of all runs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from evaluations.machine import about
+from tests.faults.case import Case, all_cases
+
+TEXT = """Every fault of the matrix (`tests/faults/`), how often it was played, and how it ended. Each run has a seed. A case passes when the model's SHA-256 is that of the single-process oracle and every report in the topics is in a
+cohort, excluded by a verdict, a duplicate, late, failed or refused; or, where the log itself is damaged, when
+everybody says so in a sentence and every model that was closed is the oracle's. `make faults` writes this page;
+`python -m tests.faults --only CASE --seed SEED --record FILE` plays a run again."""
+
+
+def write_report(path: Path, record: Path) -> None:
+    """Write the page of every line in the record."""
+    runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in record.read_text().splitlines():
+        found = json.loads(line)
+        runs[found["case"]].append(found)
+    facts = "\n".join(f"- {name}: {value}" for name, value in about().items())
+    rows = [_row(case, runs[name]) for name, case in all_cases().items() if name in runs]
+    total = Counter(run["outcome"] for played in runs.values() for run in played)
+    summary = ", ".join(f"{count} {outcome}" for outcome, count in sorted(total.items()))
+    head = "| case | must end with | runs | outcome | median | reports | seeds |\n|---|---|---:|---|---:|---|---|"
+    path.write_text(
+        f"# The fault matrix\n\n{TEXT}\n\n{facts}\n- runs: {summary}\n\n{head}\n" + "\n".join(rows) + "\n"
+    )
+
+
+def _row(case: Case, played: list[dict[str, Any]]) -> str:
+    outcomes = Counter(run["outcome"] for run in played)
+    fates: Counter[str] = Counter()
+    for run in played:
+        fates.update(run["reports"])
+    outcome = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
+    bad = [run for run in played if run["outcome"] != "passed"]
+    if bad:
+        first = bad[0]["detail"].partition(" (see ")[0].splitlines()[0][:200].replace("|", "/")
+        outcome += f" (seed {bad[0]['seed']}: {first})"
+    reports = ", ".join(f"{count} {fate}" for fate, count in fates.most_common())
+    seconds = f"{median(run['seconds'] for run in played):.0f} s"
+    cells = [case.name, case.ends, str(len(played)), outcome, seconds, reports, _seeds(played)]
+    return f"| {' | '.join(cells)} |"
+
+
+def _seeds(played: list[dict[str, Any]]) -> str:
+    """Seeds, neighbours as a range."""
+    ranges: list[list[int]] = []
+    for seed in sorted({run["seed"] for run in played}):
+        if ranges and seed == ranges[-1][1] + 1:
+            ranges[-1][1] = seed
+        else:
+            ranges.append([seed, seed])
+    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in ranges)
