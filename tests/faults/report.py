@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from evaluations.machine import about
+from tests.cluster.processes import ROOT
 from tests.faults.case import Case, all_cases
 
-TEXT = """Every fault of the matrix (`tests/faults/`), how often it was played, and how it ended. Each run has a seed. A case passes when the model's SHA-256 is that of the single-process oracle and every report in the topics is in a
-cohort, excluded by a verdict, a duplicate, late, failed or refused; or, where the log itself is damaged, when
+TEXT = """Every fault of the matrix (`tests/faults/`), how often it was played, and how it ended. Each run has a seed.
+
+A run passes when the SHA-256 of the model is that of the single-process oracle and every report in the topics is in
+a cohort, excluded by a verdict, a duplicate, late, failed or refused; or, where the log itself is damaged, when
 everybody says so in a sentence and every model that was closed is the oracle's. `make faults` writes this page;
 `python -m tests.faults --only CASE --seed SEED --record FILE` plays a run again."""
 
@@ -23,7 +26,7 @@ def write_report(path: Path, record: Path) -> None:
     for line in record.read_text().splitlines():
         found = json.loads(line)
         runs[found["case"]].append(found)
-    facts = "\n".join(f"- {name}: {value}" for name, value in about().items())
+    facts = "\n".join(f"- {name}: {value}" for name, value in _about().items())
     rows = [_row(case, runs[name]) for name, case in all_cases().items() if name in runs]
     total = Counter(run["outcome"] for played in runs.values() for run in played)
     summary = ", ".join(f"{count} {outcome}" for outcome, count in sorted(total.items()))
@@ -58,3 +61,11 @@ def _seeds(played: list[dict[str, Any]]) -> str:
         else:
             ranges.append([seed, seed])
     return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in ranges)
+
+
+def _about() -> dict[str, str]:
+    """The machine, as the evaluations have it; they are scripts and no package."""
+    sys.path.append(str(ROOT / "evaluations"))
+    from machine import about
+
+    return about()
