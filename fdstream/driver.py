@@ -28,7 +28,9 @@ from fdstream.events import (
     Uploaded,
 )
 from fdstream.log import Log, Lost, Record
+from fdstream.messages import Message
 from fdstream.serde.avro import decode, encode
+from fdstream.signatures import SigningKey
 from fdstream.topics import table
 
 
@@ -38,6 +40,12 @@ class Core(Protocol):
     def begin(self) -> Effects: ...
 
     def step(self, event: Event) -> Effects: ...
+
+
+def written(message: Message, key: SigningKey | None) -> bytes:
+    """The record's bytes; where it can be signed and there is a key, signed."""
+    value = encode(message)
+    return key.sign(value) if key is not None and hasattr(message, "signature") else value
 
 
 class _Acks:
@@ -84,14 +92,21 @@ class BrokerClock:
 
 
 class Driver:
-    """One core on one log. `tell` hears what the core has to say to people and metrics."""
+    """One core on one log. `tell` hears what it has to say to people and metrics; `key` signs what it writes."""
 
     def __init__(
-        self, core: Core, log: Log, *, tell: Callable[[Tell], None], monotonic: Callable[[], float]
+        self,
+        core: Core,
+        log: Log,
+        *,
+        tell: Callable[[Tell], None],
+        monotonic: Callable[[], float],
+        key: SigningKey | None = None,
     ) -> None:
         self.core = core
         self.log = log
         self._tell = tell
+        self._key = key
         self._clock = BrokerClock(monotonic)
         self._answers: deque[Event] = deque()
 
@@ -131,7 +146,7 @@ class Driver:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Append():
-                self.log.append(effect.topic, effect.partition, encode(effect.message))
+                self.log.append(effect.topic, effect.partition, written(effect.message, self._key))
             case Upload():
                 self._upload(effect)
             case ReadEnds():
@@ -150,5 +165,5 @@ class Driver:
         acks = _Acks(upload.tag, self._answers.append)
         for partition, message in upload.messages:
             on_ack = acks.expect(partition)
-            self.log.append(upload.topic, partition, encode(message), on_ack=on_ack)
+            self.log.append(upload.topic, partition, written(message, self._key), on_ack=on_ack)
         acks.count_down()

@@ -22,6 +22,7 @@ from fdstream.events import Entry
 from fdstream.layout import Layout
 from fdstream.log import Lost
 from fdstream.messages import (
+    PROTOCOL,
     FederationFinished,
     FederationOpened,
     GlobalEvaluated,
@@ -34,6 +35,7 @@ from fdstream.messages import (
     ShardResult,
     ShardVerdict,
 )
+from fdstream.signatures import is_genuine
 from fdstream.topics import table
 
 Key = tuple[Any, ...]
@@ -83,7 +85,7 @@ class Ledger:
     def fold(self, entry: Entry) -> bool:
         """Take a record in; False where it is noise: a copy, a stranger's, or of a round long closed."""
         key = self._key(entry)
-        if key is None or key in self._facts:
+        if key is None or key in self._facts or not self.is_signed(entry):
             return False
         self._facts[key] = entry
         message = entry.message
@@ -97,7 +99,23 @@ class Ledger:
         self._advance()
         return True
 
+    def is_signed(self, entry: Entry) -> bool:
+        """Whether one of the federation's servers stands for the record, as far as FederationOpened asks for that."""
+        message = entry.message
+        opened = message if isinstance(message, FederationOpened) else self.opened
+        if opened is None or not opened.server_keys:
+            return True
+        signature = getattr(message, "signature", None)
+        return (
+            signature is not None and signature.key in opened.server_keys and is_genuine(entry.record.value)
+        )
+
     # What is known
+
+    @property
+    def protocol(self) -> int:
+        """The version in which this federation's records are written; the newest while nobody has opened it."""
+        return self.opened.protocol if self.opened is not None else PROTOCOL
 
     @property
     def federation(self) -> FederationOpened:

@@ -6,6 +6,7 @@ knows no bytes, no topics' full names and no clock.
 
 Common fields:
     nonce          16 random bytes naming one life of a federation: topics deleted and made again do not mix
+    signature      who stands for the record, the last field; see `signatures`
     round          1, 2, …; the global model *of* round r is the one that clients train on in round r
     ordinal        1, 2, …; how often this round has tried to close
     shard          0 … P-1; the chunks whose index is `shard` modulo P, and the partition they travel in
@@ -15,59 +16,37 @@ Common fields:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fdstream.codecs import FULL, codec, model_codec
 from fdstream.layout import TensorSpec
+from fdstream.ranges import MAX_METRIC as MAX_METRIC
+from fdstream.ranges import MAX_METRICS as MAX_METRICS
+from fdstream.ranges import MAX_NAME_LENGTH as MAX_NAME_LENGTH
+from fdstream.ranges import MAX_OFFSET as MAX_OFFSET
+from fdstream.ranges import Metrics as Metrics
+from fdstream.ranges import few, identifier, metrics, offsets, text, within
 
 ConfigValue = str | int | float | bool
-Metrics = Mapping[str, float]
 
 MAX_SHARDS = 1024
 MAX_CLIENTS = 100_000
 MAX_NUM_EXAMPLES = 1 << 24
-MAX_NAME_LENGTH = 256
-MAX_METRICS = 64
 MAX_CONFIG = 256
-MAX_METRIC = 1e100
-MAX_TEXT_LENGTH = 2000
-MAX_OFFSET = (1 << 62) - 1
+MAX_SERVER_KEYS = 64
+MAX_REFUSED = 1000
+
+PROTOCOL = 1  # the version in which federations are opened; those of every version up to it are understood
 
 
-def _within(name: str, value: int | float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name} is {value}, outside {low} to {high}")
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Ed25519 over all of the record before this, its last field: see `signatures`."""
 
-
-def _offsets(name: str, values: tuple[int, ...], length: int | None = None) -> None:
-    if length is not None and len(values) != length:
-        raise ValueError(f"{name} has {len(values)} entries, expected {length}")
-    for value in values:
-        _within(name, value, 0, MAX_OFFSET)
-
-
-def _text(name: str, value: str, longest: int = MAX_TEXT_LENGTH) -> None:
-    if len(value) > longest:
-        raise ValueError(f"{name} has {len(value)} characters, more than {longest}")
-
-
-def _identifier(name: str, value: str) -> None:
-    _text(name, value, MAX_NAME_LENGTH)
-    if not value or not value.isprintable():
-        raise ValueError(f"{name} must be printable and not empty")
-
-
-def _metrics(name: str, values: Metrics) -> None:
-    if len(values) > MAX_METRICS:
-        raise ValueError(f"{name} has {len(values)} entries, more than {MAX_METRICS}")
-    for key, value in values.items():
-        _identifier(f"a name in {name}", key)
-        if not math.isfinite(value):
-            raise ValueError(f"{name}[{key!r}] is {value}, not a finite number")
-        _within(f"{name}[{key!r}]", value, -MAX_METRIC, MAX_METRIC)
+    key: bytes  # 32 bytes, the public key
+    value: bytes  # 64 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +64,8 @@ class ShardModel:
     state_digest: bytes  # 16 bytes, of the strategy's state; that of no chunks for a strategy without state
 
     def __post_init__(self) -> None:
-        _within("start", self.start, 0, MAX_OFFSET)
-        _within("state_start", self.state_start, 0, MAX_OFFSET)
+        within("start", self.start, 0, MAX_OFFSET)
+        within("state_start", self.state_start, 0, MAX_OFFSET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +84,30 @@ class Settings:
     final_evaluation: bool  # whether a last round only evaluates the final model
     codec: str = FULL  # how updates travel, for example "bfloat16" or "topk:0.01"
     model_codec: str = FULL  # how the global model travels
+    signed_reports: bool = (
+        False  # whether servers take reports of the clients they know, signed, and no others
+    )
 
     def __post_init__(self) -> None:
-        _within("num_rounds", self.num_rounds, 1, 1 << 31)
-        _within("min_clients", self.min_clients, 1, MAX_CLIENTS)
-        _within("max_clients", self.max_clients, self.min_clients, MAX_CLIENTS)
-        _within("deadline_seconds", self.deadline_seconds, 1e-3, 1e9)
-        _within("max_extensions", self.max_extensions, 0, 1 << 31)
-        _within("fraction", self.fraction, 1e-9, 1.0)
-        _within("keep_rounds", self.keep_rounds, 0, 1 << 31)
-        _within("seed", self.seed, 0, MAX_OFFSET)
-        _text("strategy", self.strategy)
+        within("num_rounds", self.num_rounds, 1, 1 << 31)
+        within("min_clients", self.min_clients, 1, MAX_CLIENTS)
+        within("max_clients", self.max_clients, self.min_clients, MAX_CLIENTS)
+        within("deadline_seconds", self.deadline_seconds, 1e-3, 1e9)
+        within("max_extensions", self.max_extensions, 0, 1 << 31)
+        within("fraction", self.fraction, 1e-9, 1.0)
+        within("keep_rounds", self.keep_rounds, 0, 1 << 31)
+        within("seed", self.seed, 0, MAX_OFFSET)
+        text("strategy", self.strategy)
         codec(self.codec)
         model_codec(self.model_codec)
 
 
 @dataclass(frozen=True, slots=True)
 class FederationOpened:
-    """control: opens the federation. The initial model's chunks are in the log before this is written."""
+    """control: opens the federation. The initial model's chunks are in the log before this is written.
+
+    With `server_keys` every other record that servers write about the federation counts only signed by one of them.
+    """
 
     nonce: bytes
     tensors: tuple[TensorSpec, ...]
@@ -132,18 +117,24 @@ class FederationOpened:
     settings: Settings
     config: Mapping[str, ConfigValue]
     model: tuple[ShardModel, ...]  # [shards]
+    federation: str = "default"  # its name: a signed record copied to another federation opens nothing there
+    protocol: int = PROTOCOL  # the version in which every record of this federation is written
+    server_keys: tuple[bytes, ...] = ()  # public keys, 32 bytes each
+    signature: Signature | None = None
 
     def __post_init__(self) -> None:
-        _within("chunk_bytes", self.chunk_bytes, 8, 1 << 26)
-        _within("shards", self.shards, 1, MAX_SHARDS)
-        _within("slots", self.slots, 1, 64)
+        identifier("federation", self.federation)
+        within("protocol", self.protocol, 1, 1 << 31)
+        few("server_keys", self.server_keys, MAX_SERVER_KEYS)
+        within("chunk_bytes", self.chunk_bytes, 8, 1 << 26)
+        within("shards", self.shards, 1, MAX_SHARDS)
+        within("slots", self.slots, 1, 64)
         if len(self.model) != self.shards:
             raise ValueError(f"model names {len(self.model)} shards, expected {self.shards}")
-        if len(self.config) > MAX_CONFIG:
-            raise ValueError(f"config has {len(self.config)} entries, more than {MAX_CONFIG}")
+        few("config", self.config, MAX_CONFIG)
         for key, value in self.config.items():
-            _identifier("a name in config", key)
-            _text("a value in config", value if isinstance(value, str) else "")
+            identifier("a name in config", key)
+            text("a value in config", value if isinstance(value, str) else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +150,13 @@ class RoundOpened:
     shards_start: tuple[int, ...]  # [shards]
     sampling_nonce: bytes  # 16 bytes
     previous: bytes  # sha256 of the previous RoundClosed's bytes; zeros in the first round
+    signature: Signature | None = None
 
     def __post_init__(self) -> None:
-        _within("round", self.round, 1, 1 << 31)
-        _offsets("updates_start", self.updates_start, len(self.model))
-        _offsets("shards_start", self.shards_start, len(self.model))
-        _within("reports_start", self.reports_start, 0, MAX_OFFSET)
+        within("round", self.round, 1, 1 << 31)
+        offsets("updates_start", self.updates_start, len(self.model))
+        offsets("shards_start", self.shards_start, len(self.model))
+        within("reports_start", self.reports_start, 0, MAX_OFFSET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +171,25 @@ class RoundExtended:
     extension: int  # 1, 2, …
     fraction: float
     excluded: tuple[int, ...]  # offsets of reports
+    signature: Signature | None = None
 
     def __post_init__(self) -> None:
-        _within("round", self.round, 1, 1 << 31)
-        _within("extension", self.extension, 1, 1 << 31)
-        _within("fraction", self.fraction, 1e-9, 1.0)
-        _offsets("excluded", self.excluded)
+        within("round", self.round, 1, 1 << 31)
+        within("extension", self.extension, 1, 1 << 31)
+        within("fraction", self.fraction, 1e-9, 1.0)
+        offsets("excluded", self.excluded)
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A report that is not taken, and why."""
+
+    report: int  # offset
+    reason: str
+
+    def __post_init__(self) -> None:
+        within("report", self.report, 0, MAX_OFFSET)
+        text("reason", self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,14 +201,19 @@ class RoundClosing:
     ordinal: int
     accepted: tuple[int, ...]  # offsets of reports, ascending
     updates_end: tuple[int, ...]  # [shards]; every chunk that counts lies before its partition's end
+    refused: tuple[
+        Exclusion, ...
+    ] = ()  # reports of the round that its writer did not take; the first of them
+    signature: Signature | None = None
 
     def __post_init__(self) -> None:
-        _within("round", self.round, 1, 1 << 31)
-        _within("ordinal", self.ordinal, 1, 1 << 31)
-        _offsets("accepted", self.accepted)
-        _offsets("updates_end", self.updates_end)
+        within("round", self.round, 1, 1 << 31)
+        within("ordinal", self.ordinal, 1, 1 << 31)
+        offsets("accepted", self.accepted)
+        offsets("updates_end", self.updates_end)
         if list(self.accepted) != sorted(set(self.accepted)):
             raise ValueError("accepted is not in ascending order")
+        few("refused", self.refused, MAX_REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,14 +229,15 @@ class RoundClosed:
     evaluate_metrics: Metrics  # of the model of this round, weighted by evaluated_examples
     model: tuple[ShardModel, ...]  # [shards]
     model_sha256: bytes  # 32 bytes
+    signature: Signature | None = None
 
     def __post_init__(self) -> None:
-        _within("round", self.round, 1, 1 << 31)
-        _within("ordinal", self.ordinal, 1, 1 << 31)
-        _within("num_clients", self.num_clients, 0, MAX_CLIENTS)
-        _within("num_examples", self.num_examples, 0, MAX_OFFSET)
-        _metrics("train_metrics", self.train_metrics)
-        _metrics("evaluate_metrics", self.evaluate_metrics)
+        within("round", self.round, 1, 1 << 31)
+        within("ordinal", self.ordinal, 1, 1 << 31)
+        within("num_clients", self.num_clients, 0, MAX_CLIENTS)
+        within("num_examples", self.num_examples, 0, MAX_OFFSET)
+        metrics("train_metrics", self.train_metrics)
+        metrics("evaluate_metrics", self.evaluate_metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +247,11 @@ class GlobalEvaluated:
     nonce: bytes
     round: int
     metrics: Metrics
+    signature: Signature | None = None
 
     def __post_init__(self) -> None:
-        _within("round", self.round, 1, 1 << 31)
-        _metrics("metrics", self.metrics)
+        within("round", self.round, 1, 1 << 31)
+        metrics("metrics", self.metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,23 +267,12 @@ class FederationFinished:
     rounds: int  # training rounds closed
     failed: bool
     reason: str
+    signature: Signature | None = None
 
     def __post_init__(self) -> None:
-        _within("after", self.after, 0, MAX_OFFSET)
-        _within("rounds", self.rounds, 0, 1 << 31)
-        _text("reason", self.reason)
-
-
-@dataclass(frozen=True, slots=True)
-class Exclusion:
-    """A report left out of the cohort by a shard, and why."""
-
-    report: int  # offset
-    reason: str
-
-    def __post_init__(self) -> None:
-        _within("report", self.report, 0, MAX_OFFSET)
-        _text("reason", self.reason)
+        within("after", self.after, 0, MAX_OFFSET)
+        within("rounds", self.rounds, 0, 1 << 31)
+        text("reason", self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,11 +284,12 @@ class ShardVerdict:
     ordinal: int
     shard: int
     excluded: tuple[Exclusion, ...]
+    signature: Signature | None = None
 
     def __post_init__(self) -> None:
-        _within("round", self.round, 1, 1 << 31)
-        _within("ordinal", self.ordinal, 1, 1 << 31)
-        _within("shard", self.shard, 0, MAX_SHARDS - 1)
+        within("round", self.round, 1, 1 << 31)
+        within("ordinal", self.ordinal, 1, 1 << 31)
+        within("shard", self.shard, 0, MAX_SHARDS - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,11 +301,12 @@ class ShardResult:
     ordinal: int
     shard: int
     model: ShardModel
+    signature: Signature | None = None
 
     def __post_init__(self) -> None:
-        _within("round", self.round, 1, 1 << 31)
-        _within("ordinal", self.ordinal, 1, 1 << 31)
-        _within("shard", self.shard, 0, MAX_SHARDS - 1)
+        within("round", self.round, 1, 1 << 31)
+        within("ordinal", self.ordinal, 1, 1 << 31)
+        within("shard", self.shard, 0, MAX_SHARDS - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,18 +328,18 @@ class Report:
     evaluate_metrics: Metrics  # of the received model, on the client's own data
     digests: tuple[bytes, ...]  # [shards], each 16 bytes
     failure: str | None = None
+    signature: Signature | None = None
 
     def __post_init__(self) -> None:
-        _identifier("client", self.client)
-        _within("round", self.round, 1, 1 << 31)
-        _within("round_offset", self.round_offset, 0, MAX_OFFSET)
-        _within("num_examples", self.num_examples, 0, MAX_NUM_EXAMPLES)
-        _within("evaluated_examples", self.evaluated_examples, 0, MAX_NUM_EXAMPLES)
-        _metrics("metrics", self.metrics)
-        _metrics("evaluate_metrics", self.evaluate_metrics)
-        if len(self.digests) > MAX_SHARDS:
-            raise ValueError(f"digests has {len(self.digests)} entries, more than {MAX_SHARDS}")
-        _text("failure", self.failure or "")
+        identifier("client", self.client)
+        within("round", self.round, 1, 1 << 31)
+        within("round_offset", self.round_offset, 0, MAX_OFFSET)
+        within("num_examples", self.num_examples, 0, MAX_NUM_EXAMPLES)
+        within("evaluated_examples", self.evaluated_examples, 0, MAX_NUM_EXAMPLES)
+        metrics("metrics", self.metrics)
+        metrics("evaluate_metrics", self.evaluate_metrics)
+        few("digests", self.digests, MAX_SHARDS)
+        text("failure", self.failure or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,9 +359,9 @@ class ModelChunk:
     data: bytes | memoryview
 
     def __post_init__(self) -> None:
-        _within("round", self.round, 1, (1 << 31) + 1)
-        _within("part", self.part, 0, 16)
-        _within("index", self.index, 0, 1 << 40)
+        within("round", self.round, 1, (1 << 31) + 1)
+        within("part", self.part, 0, 16)
+        within("index", self.index, 0, 1 << 40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,9 +376,9 @@ class UpdateChunk:
     data: bytes | memoryview
 
     def __post_init__(self) -> None:
-        _within("round", self.round, 1, 1 << 31)
-        _within("index", self.index, 0, 1 << 40)
-        _within("num_examples", self.num_examples, 1, MAX_NUM_EXAMPLES)
+        within("round", self.round, 1, 1 << 31)
+        within("index", self.index, 0, 1 << 40)
+        within("num_examples", self.num_examples, 1, MAX_NUM_EXAMPLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,16 +394,15 @@ class Heartbeat:
     profile: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _identifier("member", self.member)
+        identifier("member", self.member)
         if self.role not in self.ROLES:
             raise ValueError(f"role is {self.role!r}, not one of {', '.join(self.ROLES)}")
-        _identifier("state", self.state)
-        _within("round", self.round, 0, 1 << 31)
-        if len(self.profile) > MAX_METRICS:
-            raise ValueError(f"profile has {len(self.profile)} entries, more than {MAX_METRICS}")
+        identifier("state", self.state)
+        within("round", self.round, 0, 1 << 31)
+        few("profile", self.profile, MAX_METRICS)
         for key, value in self.profile.items():
-            _identifier("a name in profile", key)
-            _text("a value in profile", value)
+            identifier("a name in profile", key)
+            text("a value in profile", value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,10 +417,10 @@ class Rejected:
     detail: str
 
     def __post_init__(self) -> None:
-        _within("partition", self.partition, 0, 1 << 20)
-        _within("offset", self.offset, 0, MAX_OFFSET)
+        within("partition", self.partition, 0, 1 << 20)
+        within("offset", self.offset, 0, MAX_OFFSET)
         for name in ("topic", "sender", "reason", "detail"):
-            _text(name, getattr(self, name))
+            text(name, getattr(self, name))
 
 
 Message = (

@@ -29,6 +29,9 @@ class Status:
     min_clients: int
     reported: tuple[str, ...]  # clients, in this round, in the order of their reports
     failed: Mapping[str, str]  # client -> why, in this round
+    refused: Mapping[
+        str, str
+    ]  # client -> why its report was not taken, in this round or else in the last one
     members: Mapping[str, str]  # name -> role and state, of those heard lately
     train_metrics: Metrics
     evaluate_metrics: Metrics
@@ -43,6 +46,7 @@ class Watcher:
     def __init__(self, *, members_start: int) -> None:
         self.ledger = Ledger()
         self._book: ReportBook | None = None
+        self._refused_before: dict[str, str] = {}  # in the round before
         self._members: dict[str, tuple[float, Heartbeat]] = {}
         self._latest_seconds = 0.0
         self.positions = {
@@ -82,13 +86,15 @@ class Watcher:
         return []
 
     def _on_history(self, entry: Entry) -> Effects:
-        number = self.ledger.round
+        number, refused = self.ledger.round, self._refused
         self.ledger.fold(entry)
         if self.ledger.round == number:
             return []
+        self._refused_before = refused
         opened, round_entry = self.ledger.round_opened, self.ledger.round_entry
         assert round_entry is not None
-        self._book = ReportBook(opened, round_entry.record.offset)
+        signed = self.ledger.federation.settings.signed_reports
+        self._book = ReportBook(opened, round_entry.record.offset, signed=signed)
         topic = table.reports(self.ledger.slot)
         self.positions[topic] = opened.reports_start
         self.lost.discard(topic)
@@ -106,6 +112,7 @@ class Watcher:
             min_clients=settings.min_clients if settings else 0,
             reported=tuple(report.client for report in self._book.reports.values()) if self._book else (),
             failed=dict(self._book.failures) if self._book else {},
+            refused=self._refused or self._refused_before,
             members=self._alive(),
             train_metrics=closed.train_metrics if closed else {},
             evaluate_metrics=closed.evaluate_metrics if closed else {},
@@ -113,6 +120,16 @@ class Watcher:
             model_sha256=closed.model_sha256.hex() if closed else "",
             finished=ledger.finished.reason if ledger.finished else "",
         )
+
+    @property
+    def _refused(self) -> dict[str, str]:
+        """Whom the round's RoundClosing says no to, by name where its report can be read."""
+        closing, reports = self.ledger.closing, self._book.reports if self._book else {}
+        refused = closing.refused if closing is not None else ()
+        return {
+            reports[each.report].client if each.report in reports else f"report {each.report}": each.reason
+            for each in refused
+        }
 
     def _alive(self) -> dict[str, str]:
         """Members heard within `MEMBER_SECONDS` of the newest record, by name."""

@@ -13,6 +13,9 @@ ROOT = Path(__file__).parent.parent / "fdstream"
 PURE = [
     "messages.py",
     "codecs.py",
+    "ranges.py",
+    "signatures.py",
+    "trust.py",
     "layout.py",
     "flat.py",
     "digests.py",
@@ -59,6 +62,7 @@ LIBRARY_ROOMS = {
     "sklearn": ["examples"],
     "grpc": ["grpc"],
     "click": ["cli", "config.py"],
+    "cryptography": ["signatures.py", "keys.py"],
     "kafka_cluster": ["broker.py", "demo.py", "demo"],
 }
 
@@ -112,7 +116,7 @@ def test_each_library_is_met_in_its_room_only(library: str) -> None:
 
 @pytest.mark.parametrize("module", ["fdstream", "fdstream.client", "fdstream.client.session", "fdstream.app"])
 def test_importing_a_client_brings_no_machine_learning_library(module: str) -> None:
-    heavy = ["tensorflow", "keras", "jax", "sklearn", "grpc"]
+    heavy = ["tensorflow", "keras", "jax", "sklearn", "grpc", "cryptography"]
     script = f"import sys, {module}; sys.exit(','.join(m for m in {heavy!r} if m in sys.modules) or 0)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -16,8 +16,9 @@ from fdstream.messages import (
     MAX_NAME_LENGTH,
     MAX_NUM_EXAMPLES,
     MAX_OFFSET,
+    MAX_REFUSED,
+    MAX_SERVER_KEYS,
     MAX_SHARDS,
-    MAX_TEXT_LENGTH,
     Exclusion,
     FederationOpened,
     Heartbeat,
@@ -25,7 +26,9 @@ from fdstream.messages import (
     Report,
     RoundClosing,
     Settings,
+    Signature,
 )
+from fdstream.ranges import MAX_TEXT_LENGTH
 from tests.serde.vectors import MODEL, RECORDS
 
 COUNTER = (1, 1 << 31)
@@ -45,7 +48,12 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
         "keep_rounds": (0, 1 << 31),
         "seed": OFFSET,
     },
-    "FederationOpened": {"chunk_bytes": (8, 1 << 26), "shards": (1, MAX_SHARDS), "slots": (1, 64)},
+    "FederationOpened": {
+        "chunk_bytes": (8, 1 << 26),
+        "shards": (1, MAX_SHARDS),
+        "slots": (1, 64),
+        "protocol": COUNTER,
+    },
     "RoundOpened": {"round": COUNTER, "reports_start": OFFSET},
     "RoundExtended": {"round": COUNTER, "extension": COUNTER, "fraction": (1e-9, 1.0)},
     "RoundClosing": {"round": COUNTER, "ordinal": COUNTER},
@@ -78,7 +86,7 @@ TEXTS = {
     "Report": ["failure"],
     "Rejected": ["topic", "sender", "reason", "detail"],
 }
-IDENTIFIERS = {"Report": ["client"], "Heartbeat": ["member", "state"]}
+IDENTIFIERS = {"FederationOpened": ["federation"], "Report": ["client"], "Heartbeat": ["member", "state"]}
 OFFSET_LISTS = {
     "RoundOpened": ["updates_start", "shards_start"],
     "RoundExtended": ["excluded"],
@@ -95,7 +103,7 @@ def examples() -> dict[str, Any]:
     """A valid value of every class, by its name."""
     opened = RECORDS[0]
     assert isinstance(opened, FederationOpened)
-    values = (*RECORDS, opened.settings, MODEL[0], Exclusion(2, "digest differs"))
+    values = (*RECORDS, opened.settings, MODEL[0], Exclusion(2, "late"), Signature(bytes(32), bytes(64)))
     return {type(value).__name__: value for value in values}
 
 
@@ -195,6 +203,14 @@ def test_a_report_has_at_most_a_digest_for_every_possible_shard() -> None:
     assert changed("Report", "digests", (bytes(16),) * MAX_SHARDS)
     count = MAX_SHARDS + 1
     assert_refused("Report", "digests", (bytes(16),) * count, f"has {count} entries, more than 1024")
+
+
+def test_keys_and_refusals_are_bounded() -> None:
+    assert changed("FederationOpened", "server_keys", (bytes(32),) * MAX_SERVER_KEYS)
+    assert_refused("FederationOpened", "server_keys", (bytes(32),) * 65, "has 65 entries, more than 64")
+    refused = tuple(Exclusion(offset, "not signed") for offset in range(MAX_REFUSED + 1))
+    assert changed("RoundClosing", "refused", refused[:-1])
+    assert_refused("RoundClosing", "refused", refused, "has 1001 entries, more than 1000")
 
 
 # Texts

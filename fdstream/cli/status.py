@@ -76,6 +76,8 @@ def rows(federation: str, status: Status) -> Iterator[tuple[str, str]]:
         yield "reported", f"{len(status.reported)} (needs {status.min_clients}){_some(status.reported)}"
     for client, reason in list(status.failed.items())[:MOST_NAMES]:
         yield "failed", f"{client}: {reason}"
+    for client, reason in list(status.refused.items())[:MOST_NAMES]:
+        yield "refused", f"{client}: {reason}"
     members = [f"{name} ({state})" for name, state in status.members.items()]
     yield "members", f"{len(members)}{_some(members)}"
     for kind, metrics in (

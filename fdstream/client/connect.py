@@ -7,13 +7,16 @@ import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-from fdstream.client.connection import Connection
+from fdstream import keys
+from fdstream.client.connection import NOBODY, Connection, Identity
 from fdstream.heartbeats import Heartbeats
 from fdstream.log import Log
 from fdstream.messages import ConfigValue
 from fdstream.topics.admin import Admin
 from fdstream.topics.kafka_log import KafkaLog
+from fdstream.trust import Pins
 
 logger = logging.getLogger("fdstream.client")
 REACHABLE_SECONDS = 30.0
@@ -43,6 +46,8 @@ def connect(
     config: Mapping[str, ConfigValue] | None = None,
     kafka: Mapping[str, str] | None = None,
     heartbeat_period_seconds: float = 5.0,
+    key: str | Path | None = None,
+    server_key: str | Path | None = None,
 ) -> Iterator[Connection]:
     """Take part in a federation from a script's own loop; started before or after the server.
 
@@ -52,14 +57,25 @@ def connect(
                 fed.report(weights, num_examples=600, metrics={"loss": 0.1})
 
     `client_id` names this client (several names make several virtual clients on one connection), `config` is
-    merged into each task's config, `kafka` is passed to librdkafka. Raises `UsageError`, `TransportError`.
+    merged into each task's config, `kafka` is passed to librdkafka. `key` is the file of a private key that signs
+    reports; `server_key` a file or directory of public keys: only federations of these servers are taken part in.
+    Raises `UsageError`, `TransportError`.
     """
     settings = dict(kafka or {})
     clients = [client_id] if isinstance(client_id, str) else list(client_id or [new_client_id()])
+    identity = identity_of(federation, key, server_key)
     wait_for_federation(broker, federation, settings)
     log = KafkaLog(broker, federation, client_id=clients[0], settings=settings)
-    with taking_part(log, clients, config, heartbeat_period_seconds) as connection:
+    with taking_part(log, clients, config, heartbeat_period_seconds, identity) as connection:
         yield connection
+
+
+def identity_of(federation: str, key: str | Path | None, server_key: str | Path | None) -> Identity:
+    """Who a client is and whom it trusts, from the files it was given. Raises `UsageError`."""
+    pinned = keys.load_public(Path(server_key)).values() if server_key is not None else ()
+    return Identity(
+        keys.load_private(Path(key)) if key is not None else None, Pins(federation, frozenset(pinned))
+    )
 
 
 @contextmanager
@@ -68,10 +84,11 @@ def taking_part(
     clients: Sequence[str],
     config: Mapping[str, ConfigValue] | None,
     heartbeat_period_seconds: float,
+    identity: Identity = NOBODY,
 ) -> Iterator[Connection]:
     """A connection on this log, which it closes, with heartbeats of its own."""
     with (
         Heartbeats(heartbeat_period_seconds) as heartbeats,
-        Connection(log, clients, heartbeats, config=config) as connection,
+        Connection(log, clients, heartbeats, config=config, identity=identity) as connection,
     ):
         yield connection

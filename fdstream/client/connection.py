@@ -24,6 +24,8 @@ from fdstream.events import Tell
 from fdstream.heartbeats import Heartbeats, Member
 from fdstream.log import Log
 from fdstream.messages import MAX_NAME_LENGTH, ConfigValue, FederationFinished, Heartbeat, Metrics
+from fdstream.signatures import SigningKey
+from fdstream.trust import NO_PINS, Pins
 from fdstream.weights import UserFunctionError, Weights, evaluate_result, to_user, train_result
 
 logger = logging.getLogger("fdstream.client")
@@ -45,6 +47,17 @@ class Task:
     named: dict[str, Array] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a client is and whom it trusts: the key that signs its reports, the servers it takes part with."""
+
+    key: SigningKey | None = None
+    pins: Pins = NO_PINS
+
+
+NOBODY = Identity()
+
+
 class Connection:
     """Tasks come out by iterating; each is answered by `report` or `fail`. A context manager.
 
@@ -59,14 +72,16 @@ class Connection:
         *,
         config: Mapping[str, ConfigValue] | None = None,
         profile: Mapping[str, str] | None = None,
+        identity: Identity = NOBODY,
     ) -> None:
         _check_names(clients)
-        self.session = Session(clients, new_id=lambda: os.urandom(16))
+        self._can_sign = identity.key is not None
+        self.session = Session(clients, lambda: os.urandom(16), identity.pins)
         self._log = log
         self._heartbeats = heartbeats
         self._config = dict(config or {})
         self._profile = dict(profile or {})
-        self._driver = Driver(self.session, log, tell=_log, monotonic=time.monotonic)
+        self._driver = Driver(self.session, log, tell=_log, monotonic=time.monotonic, key=identity.key)
         self._states = dict.fromkeys(clients, "waiting")
         self._members = {client: Member(log, partial(self._heartbeat, client)) for client in clients}
         self._task: Task | None = None
@@ -143,7 +158,16 @@ class Connection:
                     raise FederationFailedError(f"the federation ended early: {finished.reason}")
                 return []
             self._driver.turn(POLL_SECONDS)
+        self._check_signing()
         return due
+
+    def _check_signing(self) -> None:
+        """Better no training than training in vain."""
+        if self.session.ledger.federation.settings.signed_reports and not self._can_sign:
+            raise UsageError(
+                "this federation takes signed reports only: make a key with `fdstream keys new`, give its private "
+                "part with --key, and its public part to whoever runs the servers"
+            )
 
     def _start(self, client: str) -> Task:
         ledger, assembly = self.session.ledger, self.session.receiver.assembly
@@ -197,6 +221,8 @@ def _log(tell: Tell) -> None:
     match tell.name, tell.facts:
         case "rejected", {"count": count} if count in (1, 10, 100) or count % 1000 == 0:
             logger.warning("record refused", extra=dict(tell.facts))
+        case "report refused", _:
+            logger.warning("the servers did not take this client's report", extra=dict(tell.facts))
         case "without memory", _:
             logger.warning(
                 "this client has no memory of earlier rounds: what the codec left out of its updates then, if it "

@@ -23,8 +23,17 @@ from fdstream.flat import update_chunks
 from fdstream.layout import ChunkSpec
 from fdstream.ledger import Ledger, Phase, lost_history
 from fdstream.log import Lost
-from fdstream.messages import Message, Refusal, Report, RoundExtended, UpdateChunk
+from fdstream.messages import (
+    FederationOpened,
+    Message,
+    Refusal,
+    Report,
+    RoundClosing,
+    RoundExtended,
+    UpdateChunk,
+)
 from fdstream.topics import table
+from fdstream.trust import NO_PINS, Pins
 
 MAX_TRIES = 3  # reports of one client in one round
 
@@ -76,16 +85,21 @@ class _Part:
     failed: bool = False
     refusal: str | None = None  # why its last update could not be sent
     uploading: bool = False
+    told_refused: int | None = None  # offset of the report that it heard was refused
 
 
 class Session:
     """Follows the federation for these clients until it is finished."""
 
-    def __init__(self, clients: Sequence[str], new_id: Callable[[], bytes]) -> None:
+    def __init__(self, clients: Sequence[str], new_id: Callable[[], bytes], pins: Pins = NO_PINS) -> None:
         self.ledger = Ledger()
         self.receiver = Receiver(self.ledger)
         self.clients = tuple(clients)
         self._new_id = new_id
+        self._pins = pins
+        self._refused: dict[
+            int, str
+        ] = {}  # offset of a report of this round -> why the servers did not take it
         self._parts: dict[str, _Part] = {}
         self._round = 0
         self._pending: dict[bytes, _Pending] = {}  # by attempt
@@ -147,10 +161,31 @@ class Session:
         if isinstance(entry.message, Refusal):
             return [self._rejected(entry, entry.message)]
         if entry.record.topic == table.CONTROL:
-            self.ledger.fold(entry)
-            return self._follow_round()
+            return [*self._on_history(entry), *self._follow_round()]
         self.receiver.on_chunk(entry)
         return []
+
+    def _on_history(self, entry: Entry) -> Effects:
+        message = entry.message
+        if not self.ledger.fold(entry):
+            noise = Refusal("not signed by a server", "")
+            return [] if self.ledger.is_signed(entry) else [self._rejected(entry, noise)]
+        if isinstance(message, FederationOpened):
+            self._pins.check(message)
+        if isinstance(message, RoundClosing):
+            self._refused |= {exclusion.report: exclusion.reason for exclusion in message.refused}
+            return self._hear_refusals()
+        return []
+
+    def _hear_refusals(self) -> Effects:
+        """Tell each client here, once, that its report was not taken and why."""
+        told: Effects = []
+        for client, part in self._parts.items():
+            if part.report in self._refused and part.told_refused != part.report:
+                part.told_refused = part.report
+                facts = {"client": client, "round": self._round, "reason": self._refused[part.report]}
+                told.append(Tell("report refused", facts))
+        return told
 
     def _rejected(self, entry: Entry, refusal: Refusal) -> Tell:
         """Count a record that cannot be read; to dead-letter it is the servers' part."""
@@ -166,6 +201,7 @@ class Session:
         if self._round != self.ledger.round:
             self._round = self.ledger.round
             self._parts = {client: _Part() for client in self.clients}
+            self._refused.clear()
             self._pending.clear()
         wanted = any(self._is_due(client) for client in self.clients)
         return self.receiver.begin() if wanted and not self.receiver.receiving else []
@@ -176,7 +212,7 @@ class Session:
             part = self._parts.get(what)
             if part is not None and event.tag[2] == self._round:
                 part.report, part.uploading = next(iter(event.starts.values())), False
-            return self._follow_round()
+            return [*self._hear_refusals(), *self._follow_round()]
         if what not in self._pending:
             return []
         report = self._pending.pop(what).finished()

@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from fdstream.app import App
-from fdstream.client.connect import taking_part
+from fdstream.client.connect import identity_of, taking_part
 from fdstream.client.connection import Connection
 from fdstream.errors import UsageError
 from fdstream.events import Tell
@@ -18,7 +19,7 @@ from fdstream.grpc.local import LocalLog
 from fdstream.grpc.store import Store
 from fdstream.grpc.stream_log import StreamLog
 from fdstream.messages import ConfigValue
-from fdstream.server.run import Connections, Plan, ServerRun
+from fdstream.server.run import NOBODY, Connections, Identity, Plan, ServerRun
 from fdstream.topics import table
 
 logger = logging.getLogger("fdstream.server")
@@ -34,6 +35,7 @@ def start_server(
     *,
     heartbeat_period_seconds: float,
     observe: Callable[[Tell], None],
+    identity: Identity = NOBODY,
 ) -> Iterator[ServerRun]:
     """The one server of the federation, ready to `run`. Raises `UsageError`, `TransportError`."""
     if plan.chunk_bytes + _HEAD_BYTES > MAX_FRAME_BYTES:
@@ -42,12 +44,17 @@ def start_server(
         )
     specs = table.topic_specs(plan.shards)
     store = Store({spec.name: spec.partitions for spec in specs}, time.time)
-    connections = Connections(lambda _: LocalLog(store), _every_shard(plan.shards), plan.shards)
+    connections = Connections(federation, lambda _: LocalLog(store), _every_shard(plan.shards), plan.shards)
     writable = {spec.name for spec in specs if spec.writers == "client"}
     with (
         listening(listen, federation, store, writable) as port,
         ServerRun(
-            connections, app, plan, heartbeat_period_seconds=heartbeat_period_seconds, observe=observe
+            connections,
+            app,
+            plan,
+            heartbeat_period_seconds=heartbeat_period_seconds,
+            observe=observe,
+            identity=identity,
         ) as run,
     ):
         logger.info("listening for clients", extra={"port": port, "federation": federation})
@@ -68,8 +75,12 @@ def connect(
     client_id: str | Sequence[str],
     config: Mapping[str, ConfigValue] | None = None,
     heartbeat_period_seconds: float = 5.0,
+    key: str | Path | None = None,
+    server_key: str | Path | None = None,
 ) -> Iterator[Connection]:
     """Take part through the server at this address. Raises `UsageError`, `TransportError`."""
     clients = [client_id] if isinstance(client_id, str) else list(client_id)
-    with taking_part(StreamLog(server, federation), clients, config, heartbeat_period_seconds) as connection:
+    who = identity_of(federation, key, server_key)
+    log = StreamLog(server, federation)
+    with taking_part(log, clients, config, heartbeat_period_seconds, who) as connection:
         yield connection

@@ -86,12 +86,24 @@ def _of_mapping(kind: Any) -> Convert:
     raise TypeError(f"mappings to {kind} are not part of the protocol")
 
 
-def _of_union(kinds: frozenset[Any]) -> tuple[Convert | None, None]:
-    if kinds == {str, type(None)}:
-        return None, None
+def _of_union(kinds: frozenset[Any]) -> tuple[Convert | None, Convert | None]:
     if kinds == {bytes, memoryview}:
         return (lambda data: memoryview(data).nbytes), None  # the head's field: see `fdstream.serde.schema`
+    if len(kinds) == 2 and type(None) in kinds:
+        (kind,) = kinds - {type(None)}
+        if kind is str or dataclasses.is_dataclass(kind):
+            return _of_optional(*_converters(kind))
     raise TypeError(f"unions of {kinds} are not part of the protocol")
+
+
+def _of_optional(out: Convert | None, into: Convert | None) -> tuple[Convert | None, Convert | None]:
+    """None stays None; a text needs nothing, a dataclass its own conversion."""
+    if out is None or into is None:
+        return out, into
+    return (
+        lambda value: None if value is None else out(value),
+        lambda value: None if value is None else into(value),
+    )
 
 
 def _branch(name: str, value: Any) -> tuple[str, Any]:

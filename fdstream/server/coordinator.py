@@ -13,6 +13,7 @@ from fdstream.digests import model_sha256
 from fdstream.events import Append, DeleteBefore, Effects, Ends, ReadEnds
 from fdstream.ledger import Ledger, Phase
 from fdstream.messages import (
+    Exclusion,
     FederationFinished,
     Message,
     RoundClosed,
@@ -34,6 +35,7 @@ class Coordinator:
         self._new_id = new_id
         self._asked: set[tuple[object, ...]] = set()
         self._accepted: tuple[int, ...] = ()
+        self._refused: tuple[Exclusion, ...] = ()
         self._reports_end: tuple[object, int] = (None, 0)  # deadline, end of the reports when it had passed
         self._starts: dict[int, Ends] = {}  # round -> where its topics ended when this was asked
 
@@ -145,12 +147,14 @@ class Coordinator:
         if not self._once("close", ledger.round, ledger.ordinal):
             return []
         self._accepted = book.candidates(ledger.excluded, ledger.federation.settings.max_clients)
+        self._refused = book.refused()
         return [ReadEnds(("close", ledger.round, ledger.ordinal), (table.updates(ledger.slot),))]
 
     def _round_closing(self, event: Ends) -> RoundClosing:
         ledger = self.ledger
         ends = event.offsets[table.updates(ledger.slot)]
-        return RoundClosing(ledger.federation.nonce, ledger.round, ledger.ordinal, self._accepted, ends)
+        nonce, refused = ledger.federation.nonce, self._refused
+        return RoundClosing(nonce, ledger.round, ledger.ordinal, self._accepted, ends, refused)
 
     def _owes_extension(self) -> bool:
         """Verdicts left too few: those left out must hear of it, or they would never report again."""

@@ -15,11 +15,12 @@ from fdstream import interrupts
 from fdstream.app import App
 from fdstream.client.fetch import fetch_model
 from fdstream.codecs import Codec
+from fdstream.driver import written
 from fdstream.errors import FdstreamError
 from fdstream.layout import Layout
 from fdstream.log import Log
 from fdstream.messages import ConfigValue, GlobalEvaluated, ShardModel
-from fdstream.serde.avro import encode
+from fdstream.signatures import SigningKey
 from fdstream.topics import table
 
 logger = logging.getLogger("fdstream.evaluator")
@@ -41,9 +42,10 @@ class Job:
 class Evaluator:
     """Evaluates the newest job; a job that is overtaken while it waits is dropped."""
 
-    def __init__(self, app: App, open_log: Callable[[], Log]) -> None:
+    def __init__(self, app: App, open_log: Callable[[], Log], key: SigningKey | None = None) -> None:
         self._app = app
         self._open_log = open_log
+        self._key = key
         self._job: Job | None = None
         self._closing = False
         self._stop = threading.Event()
@@ -99,5 +101,5 @@ class Evaluator:
         model = fetch_model(log, job.layout, job.topic, job.model, job.codec)
         metrics = self._app.run_evaluate_global(model.tensors(), job.config)
         if metrics is not None:
-            log.append(table.CONTROL, 0, encode(GlobalEvaluated(job.nonce, job.round, metrics)))
+            log.append(table.CONTROL, 0, written(GlobalEvaluated(job.nonce, job.round, metrics), self._key))
             log.flush()

@@ -32,6 +32,8 @@ class Proposal:
     settings: Settings
     config: Mapping[str, ConfigValue]
     slots: int = table.SLOTS
+    federation: str = "default"  # its name
+    server_keys: tuple[bytes, ...] = ()  # public keys of the servers that may run it; none leaves it unsigned
 
 
 class Opening:
@@ -89,6 +91,8 @@ class Opening:
             settings=proposal.settings,
             config=proposal.config,
             model=tuple(self._shard_model(shard) for shard in range(proposal.layout.shards)),
+            federation=proposal.federation,
+            server_keys=proposal.server_keys,
         )
 
     def _shard_model(self, shard: int) -> ShardModel:

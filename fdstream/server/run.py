@@ -21,14 +21,17 @@ from fdstream.dtypes import Array
 from fdstream.errors import FederationFailedError, UsageError
 from fdstream.events import Tell
 from fdstream.heartbeats import Heartbeats, Member
+from fdstream.keys import TrustFile
 from fdstream.layout import Layout
 from fdstream.ledger import Phase
 from fdstream.log import Log
-from fdstream.messages import ConfigValue, Heartbeat, Settings
+from fdstream.messages import ConfigValue, FederationOpened, Heartbeat, Settings
 from fdstream.server.evaluator import Evaluator, Job
 from fdstream.server.opening import Proposal
 from fdstream.server.server import COORDINATING_SHARD, Server
+from fdstream.signatures import SigningKey
 from fdstream.topics import table
+from fdstream.trust import ANYBODY, Pins
 
 logger = logging.getLogger("fdstream.server")
 POLL_SECONDS = 0.1
@@ -50,9 +53,22 @@ class Plan:
 class Connections:
     """How a server reaches its federation: logs to open, a membership in the group, the number of shards."""
 
+    federation: str  # its name
     open_log: Callable[[str], Log]  # by role, for names and metrics
     ownership: Callable[[], frozenset[int] | None]  # the shards, when they have changed since the last call
     shards: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a server is and whom it knows. Without `key` it signs nothing, without `trust` anybody may take part."""
+
+    key: SigningKey | None = None
+    servers: frozenset[bytes] = frozenset()  # public keys of all who may run the federation
+    trust: TrustFile | None = None
+
+
+NOBODY = Identity()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +92,26 @@ class ServerRun:
         *,
         heartbeat_period_seconds: float,
         observe: Callable[[Tell], None],
+        identity: Identity = NOBODY,
     ) -> None:
         self._connections = connections
+        self._identity = identity
         self._app = app
         self._plan = plan
         self._observe = observe
         self._stack = ExitStack()
         self._log = connections.open_log("server")
-        self.core = Server(control_end=self._log.end_offsets(table.CONTROL)[0], new_id=lambda: os.urandom(16))
-        self._driver = Driver(self.core, self._log, tell=self._hear, monotonic=time.monotonic)
+        self.core = Server(
+            control_end=self._log.end_offsets(table.CONTROL)[0],
+            new_id=lambda: os.urandom(16),
+            pins=Pins(connections.federation, identity.servers),
+            trust=identity.trust.trust if identity.trust is not None else ANYBODY,
+        )
+        self._driver = Driver(
+            self.core, self._log, tell=self._hear, monotonic=time.monotonic, key=identity.key
+        )
         self._heartbeats = Heartbeats(heartbeat_period_seconds)
-        self._evaluator = Evaluator(app, lambda: connections.open_log("evaluator"))
+        self._evaluator = Evaluator(app, lambda: connections.open_log("evaluator"), identity.key)
         self._checked = False
         self._evaluated = 0
         self._gone = False
@@ -112,6 +137,8 @@ class ServerRun:
 
     def run(self) -> Summary:
         """Serve until the federation has finished. Raises `FederationFailedError` where it gave up."""
+        if self._identity.trust is None:
+            logger.info("anyone who may write to the reports topic may take part: --trust says who may")
         while self.core.ledger.phase is not Phase.FINISHED or not self.core.caught_up:
             self._turn()
         self._hear_out()
@@ -133,6 +160,9 @@ class ServerRun:
             said = "the group gave this server its shards" if shards else "this server has no shards for now"
             logger.info(said, extra={"shards": sorted(shards)})
             self._driver.perform(self.core.assign(shards))
+        trust = self._identity.trust.poll() if self._identity.trust is not None else None
+        if trust is not None:
+            self._driver.perform(self.core.trust(trust))
         if self.core.needs_proposal:
             self._driver.perform(self.core.propose(self._proposal()))
         self._driver.turn(POLL_SECONDS)
@@ -152,12 +182,20 @@ class ServerRun:
     def _proposal(self) -> Proposal:
         weights = self._app.initial_weights()
         layout = Layout.of(weights, chunk_bytes=self._plan.chunk_bytes, shards=self._connections.shards)
-        return Proposal(layout, weights, self._plan.settings, self._plan.config)
+        return Proposal(
+            layout,
+            weights,
+            self._plan.settings,
+            self._plan.config,
+            federation=self._connections.federation,
+            server_keys=tuple(sorted(self._identity.servers)),
+        )
 
     def _check(self) -> None:
         """The federation is open: what this server was asked to do must not contradict it."""
         self._checked = True
         federation = self.core.ledger.federation
+        self._check_key(federation)
         if self._plan.chosen.keys() & _MODELS:
             self._check_model()
         theirs = _terms(federation.settings, federation.chunk_bytes, federation.shards, federation.config)
@@ -171,6 +209,15 @@ class ServerRun:
             raise UsageError(
                 f"this federation is open with {'; with '.join(wrong)}: leave the option"
                 f"{'s' * (len(wrong) > 1)} out, or choose another --federation"
+            )
+
+    def _check_key(self, federation: FederationOpened) -> None:
+        """Where a federation names keys, only what is signed with one of them counts: this server must have one."""
+        key = self._identity.key
+        if federation.server_keys and (key is None or key.public not in federation.server_keys):
+            raise UsageError(
+                "this federation's servers sign what they write, and this one has none of their keys: give --key, "
+                "or choose another --federation"
             )
 
     def _check_model(self) -> None:

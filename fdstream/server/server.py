@@ -20,6 +20,7 @@ from fdstream.server.opening import Opening, Proposal
 from fdstream.server.refusals import Refusals
 from fdstream.server.shard import ShardOwner
 from fdstream.topics import table
+from fdstream.trust import ANYBODY, NO_PINS, Pins, Trust
 
 COORDINATING_SHARD = 0
 _OPEN = (Phase.COLLECTING, Phase.COMPARING, Phase.PUBLISHING, Phase.SEALING)
@@ -28,7 +29,9 @@ _OPEN = (Phase.COLLECTING, Phase.COMPARING, Phase.PUBLISHING, Phase.SEALING)
 class Server:
     """One server. `control_end` is the end offset of `control` when it started: until then it only listens."""
 
-    def __init__(self, *, control_end: int, new_id: Callable[[], bytes]) -> None:
+    def __init__(
+        self, *, control_end: int, new_id: Callable[[], bytes], pins: Pins = NO_PINS, trust: Trust = ANYBODY
+    ) -> None:
         self.ledger = Ledger()
         self.book: ReportBook | None = None
         self.owners: dict[int, ShardOwner] = {}
@@ -37,6 +40,8 @@ class Server:
         self._control_end = self._history_end = control_end
         self.control_position = 0
         self._new_id = new_id
+        self._pins = pins
+        self._trust = trust
         self._coordinator = Coordinator(self.ledger, new_id)
         self._opening: Opening | None = None
         self._working_on = 0  # the round that owners and book are for
@@ -72,6 +77,15 @@ class Server:
         """The group gave this server these shards. What it loses it still finishes for the round in hand."""
         self.assigned = frozenset(shards)
         return self._own() + self._duties()
+
+    def trust(self, trust: Trust) -> Effects:
+        """From now on reports of these clients are taken. What a RoundClosing in the log took stays taken."""
+        self._trust = trust
+        told: Effects = []
+        for offset, outcome in self.book.turn_to(trust) if self.book is not None else ():
+            assert self.book is not None
+            told.append(_told_of(self.book.reports[offset], outcome, offset))
+        return told + self._duties()
 
     def step(self, event: Event) -> Effects:
         """Take one event in; what to do about it."""
@@ -126,11 +140,16 @@ class Server:
         if entry.record.topic == table.CONTROL:
             self.control_position = max(self.control_position, entry.record.offset + 1)
         counted = self.ledger.fold(entry)
+        if counted and isinstance(entry.message, FederationOpened):
+            self._pins.check(entry.message)
+            self._trust.check(entry.message)
         effects: Effects = []
         if counted and not listening and isinstance(entry.message, RoundClosed):
             effects.append(Tell("round closed", {"record": entry.message}))
         if not counted and self._is_foreign(entry.message):
             effects += self._reject(entry, "of another federation", "")
+        elif not counted and not self.ledger.is_signed(entry):
+            effects += self._reject(entry, "not signed by a server", "")
         if self.ledger.phase is not phase and not listening:
             effects.append(Tell("phase", {"phase": self.ledger.phase, "round": self.ledger.round}))
         return effects + self._own()
@@ -145,8 +164,8 @@ class Server:
         outcome = self.book.add(entry) if self.book is not None else None
         if outcome is None:
             return []
-        facts = {"outcome": outcome, "report": entry.message, "offset": entry.record.offset}
-        told: Effects = [Tell("report", facts)] if isinstance(entry.message, Report) else []
+        report = entry.message
+        told: Effects = [_told_of(report, outcome, entry.record.offset)] if isinstance(report, Report) else []
         return told if outcome in (ACCEPTED, FAILED) else told + self._maybe_reject(entry, outcome)
 
     def _on_uploaded(self, event: Uploaded) -> Effects:
@@ -220,7 +239,8 @@ class Server:
         self._working_on = opened.round
         self._strategy = strategy(self.ledger.federation.settings.strategy)
         self.owners = {}
-        self.book = ReportBook(opened, entry.record.offset)
+        signed = self.ledger.federation.settings.signed_reports
+        self.book = ReportBook(opened, entry.record.offset, signed=signed, trust=self._trust)
         effects: Effects = []
         if not self._follows_shards:
             # Once is enough: the ledger keeps what shards say of rounds that it has not heard of yet.
@@ -265,3 +285,7 @@ class Server:
 
     def _reject(self, entry: Entry, reason: str, detail: str) -> Effects:
         return [self._refusals.add(entry, reason, detail, self.ledger.round)]
+
+
+def _told_of(report: Report, outcome: str, offset: int) -> Tell:
+    return Tell("report", {"outcome": outcome, "report": report, "offset": offset})

@@ -267,9 +267,16 @@ class ShardOwner:
         return [self._write(verdict)]
 
     def _exclusions(self, accepted: tuple[int, ...], book: ReportBook) -> Iterator[Exclusion]:
+        named: set[bytes] = set()
         for offset in accepted:
             report = book.reports.get(offset)
-            reason = "no such report" if report is None else self._fault(report)
+            if report is None:
+                reason: str | None = "no such report"
+            elif report.attempt in named:
+                reason = "an earlier report names its attempt"
+            else:
+                reason = self._fault(report)
+                named.add(report.attempt)
             if reason is not None:
                 yield Exclusion(offset, reason)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from fdstream.app import App
 from fdstream.events import Tell
-from fdstream.server.run import Connections, Plan, ServerRun
+from fdstream.server.run import NOBODY, Connections, Identity, Plan, ServerRun
 from fdstream.topics.admin import Admin
 from fdstream.topics.kafka_log import KafkaLog
 from fdstream.topics.ownership import GroupOwnership
@@ -27,6 +27,7 @@ def start_server(
     kafka: Mapping[str, str],
     heartbeat_period_seconds: float,
     observe: Callable[[Tell], None],
+    identity: Identity = NOBODY,
 ) -> Iterator[ServerRun]:
     """A server of the federation, ready to `run`. Raises `UsageError`, `TransportError`."""
     standing = _prepare_topics(broker, federation, plan.shards, kafka)
@@ -35,9 +36,11 @@ def start_server(
         return KafkaLog(broker, federation, client_id=f"fdstream-{role}", settings=kafka)
 
     with GroupOwnership(broker, federation, client_id="fdstream-server", settings=kafka) as ownership:
-        connections = Connections(open_log, ownership.poll, standing)
+        connections = Connections(federation, open_log, ownership.poll, standing)
         period = heartbeat_period_seconds
-        with ServerRun(connections, app, plan, heartbeat_period_seconds=period, observe=observe) as run:
+        with ServerRun(
+            connections, app, plan, heartbeat_period_seconds=period, observe=observe, identity=identity
+        ) as run:
             yield run
 
 

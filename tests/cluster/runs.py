@@ -50,6 +50,6 @@ def server_run(
     def open_log(role: str) -> KafkaLog:
         return KafkaLog(federation.bootstrap, federation.name, client_id=role, settings={})
 
-    connections = Connections(open_log, always(range(standing)), standing)
+    connections = Connections(federation.name, open_log, always(range(standing)), standing)
     with ServerRun(connections, app, wanted, heartbeat_period_seconds=0.5, observe=observe) as run:
         yield run

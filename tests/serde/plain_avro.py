@@ -93,11 +93,17 @@ def _write(schema: Any, value: Any, named: dict[str, Any]) -> bytes:
     if isinstance(kind, str):
         return _PLAIN[kind](value)
     if isinstance(kind, list):
-        branch = _PRIMITIVES[type(value)]
-        return long(kind.index(branch)) + _write(branch, value, named)
+        place = next(place for place, branch in enumerate(kind) if _takes(branch, value))
+        return long(place) + _write(kind[place], value, named)
     if "name" in kind:
         named[kind["name"]] = kind
     return _compound(kind, value, named)
+
+
+def _takes(branch: Any, value: Any) -> bool:
+    if isinstance(branch, str):
+        return branch == _PRIMITIVES.get(type(value))
+    return bool(branch["name"] == type(value).__name__)
 
 
 def _compound(kind: dict[str, Any], value: Any, named: dict[str, Any]) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from fdstream import layout, messages
+from fdstream import layout, messages, ranges
 from fdstream.aggregation.fixed_point import MAX_WEIGHTED_VALUE
 from fdstream.client.session import MAX_TRIES
 from fdstream.digests import shard_digest
@@ -22,7 +22,7 @@ from tests.serde.test_schema import records_in
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 CLASSES = [cls.__name__ for cls in get_args(messages.Message)]
-TYPES = {"Id": "fixed 16", "Digest": "fixed 16", "Sha256": "fixed 32"}
+TYPES = {"Id": "fixed 16", "Digest": "fixed 16", "Sha256": "fixed 32", "Key": "fixed 32"}
 
 
 def section(title: str) -> str:
@@ -101,7 +101,7 @@ def test_limits_are_those_of_the_code() -> None:
         ),
         "metrics in a map": f"{messages.MAX_METRICS}",
         "magnitude of a metric": f"{messages.MAX_METRIC:.0e}".replace("+", ""),
-        "characters in a reason or another text": f"{messages.MAX_TEXT_LENGTH:,}",
+        "characters in a reason or another text": f"{ranges.MAX_TEXT_LENGTH:,}",
         "offset": f"2^{messages.MAX_OFFSET.bit_length()} - 1",
         "round, ordinal, extension": f"{1 << 31}",
         "tensors in a model": f"{layout.MAX_TENSORS:,}",

@@ -9,25 +9,25 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from fdstream.layout import TensorSpec
-from fdstream.messages import Exclusion, Message, Settings, ShardModel
+from fdstream.messages import Exclusion, Message, Settings, ShardModel, Signature
 from fdstream.serde.schema import ends_in_data, fingerprint_of, head_of, load
 from tests.serde import plain_avro
 
 CLASSES = {cls.__name__: cls for cls in get_args(Message)}
-PARTS = {cls.__name__: cls for cls in (TensorSpec, Settings, ShardModel, Exclusion)}
+PARTS = {cls.__name__: cls for cls in (TensorSpec, Settings, ShardModel, Exclusion, Signature)}
 
 # A new fingerprint is a new protocol: older peers refuse the record.
 FINGERPRINTS = {
-    "FederationOpened": "e17a1fd543be8876",
-    "RoundOpened": "fb4ce365139e3ceb",
-    "RoundExtended": "b8dc41f6eb422f01",
-    "RoundClosing": "65161e61691e7eaa",
-    "RoundClosed": "6fe5d2067a9a050d",
-    "GlobalEvaluated": "b1e7fc55a470ceb4",
-    "FederationFinished": "5d9e233022030805",
-    "ShardVerdict": "80c52fb4ea9dc472",
-    "ShardResult": "123aa81a584ef9d7",
-    "Report": "4a38a79bf35e5d0d",
+    "FederationOpened": "97fd24b21e62e30d",
+    "RoundOpened": "8c39518623ad2869",
+    "RoundExtended": "9396ba696b08341f",
+    "RoundClosing": "fe57dc0fed813f7b",
+    "RoundClosed": "d4eb36bd81861836",
+    "GlobalEvaluated": "b590b05813d76aff",
+    "FederationFinished": "86b039a3c7d7fbad",
+    "ShardVerdict": "b8dfcfca7b334fee",
+    "ShardResult": "7c77521cfd6b1fff",
+    "Report": "9567d0b563b7aac8",
     "ModelChunk": "851b892e6424e887",
     "UpdateChunk": "bb67f78007d88acc",
     "Heartbeat": "8a1282021e3c302a",
@@ -89,7 +89,7 @@ def kind_of(schema: Any) -> str:
     if isinstance(schema, list):
         return "union of " + " ".join(sorted(kind_of(branch) for branch in schema))
     if isinstance(schema, str):
-        return {"Id": "bytes", "Digest": "bytes", "Sha256": "bytes"}.get(schema, schema)
+        return dict.fromkeys(("Id", "Digest", "Sha256", "Key", "Ed25519"), "bytes").get(schema, schema)
     inner = schema.get("items", schema.get("values"))
     name = {"fixed": "bytes", "record": schema.get("name")}.get(schema["type"], schema["type"])
     return f"{name} of {kind_of(inner)}" if inner is not None else str(name)
@@ -128,3 +128,11 @@ def test_bulk_data_stands_last(name: str) -> None:
     head = head_of(schema)
     assert [field["name"] for field in head["fields"]] == fields
     assert (head == schema) is not ends_in_data(schema)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_signature_stands_last_and_may_be_left_out(name: str) -> None:
+    fields = load(name)["fields"]
+    assert "signature" not in [field["name"] for field in fields[:-1]]
+    if fields[-1]["name"] == "signature":
+        assert fields[-1]["default"] is None

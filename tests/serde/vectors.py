@@ -37,6 +37,7 @@ from fdstream.messages import (
     UpdateChunk,
 )
 from fdstream.serde.avro import encode
+from fdstream.signatures import DOMAIN, SigningKey
 
 VECTORS = Path(__file__).with_name("vectors.json")
 
@@ -56,6 +57,8 @@ DIGESTS = [
     shard_digest(chunk_digest(PAYLOADS[spec.index]) for spec in LAYOUT.chunks_of(shard)) for shard in range(2)
 ]
 MODEL = tuple(ShardModel(ATTEMPT, shard, DIGESTS[shard], 0, shard_digest(())) for shard in range(2))
+SERVER = SigningKey.of(bytes(range(48, 80)))  # never use these keys: everybody knows them
+CLIENT = SigningKey.of(bytes(range(80, 112)))
 MODEL_SHA256 = bytes.fromhex(model_sha256(LAYOUT, DIGESTS))
 
 RECORDS: tuple[Message, ...] = (
@@ -68,10 +71,12 @@ RECORDS: tuple[Message, ...] = (
         settings=Settings(5, 2, 100, 60.0, 3, 0.5, "fedadam:lr=0.01", 2, 7, True),
         config={"name": "Zürich", "epochs": 3, "rate": 1.0, "shuffle": True},
         model=MODEL,
+        federation="wards",
+        server_keys=(SERVER.public,),
     ),
     RoundOpened(NONCE, 1, True, MODEL, (0, 0), 0, (0, 0), SAMPLING_NONCE, bytes(32)),
     RoundExtended(NONCE, 1, 1, 0.75, (3, 4)),
-    RoundClosing(NONCE, 1, 1, (0, 2, 5), (12, 9)),
+    RoundClosing(NONCE, 1, 1, (0, 2, 5), (12, 9), (Exclusion(1, "not signed"),)),
     RoundClosed(NONCE, 1, 1, 3, 3600, {"loss": 0.5}, {"accuracy": 0.75}, MODEL, MODEL_SHA256),
     GlobalEvaluated(NONCE, 1, {"accuracy": 0.875}),
     FederationFinished(NONCE, 31, 5, False, "all 5 rounds are closed"),
@@ -119,7 +124,18 @@ def vectors() -> dict[str, Any]:
             "shard_digest_of_no_chunks": shard_digest(()).hex(),
             "model_sha256": MODEL_SHA256.hex(),
         },
+        "signatures": [_signature(record) for record in RECORDS if hasattr(record, "signature")],
         "sampling": [_sampling(f"branch-{number}", 0.5) for number in range(8)],
+    }
+
+
+def _signature(record: Message) -> dict[str, Any]:
+    key, unsigned = CLIENT if isinstance(record, Report) else SERVER, encode(record)
+    return {
+        "record": type(record).__name__,
+        "public_key": key.public.hex(),
+        "signed": (DOMAIN + unsigned[:-1]).hex(),
+        "bytes": key.sign(unsigned).hex(),
     }
 
 
