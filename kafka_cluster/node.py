@@ -40,6 +40,7 @@ class Node:
         jars: Sequence[Path],
         settings: Mapping[str, str],
     ) -> None:
+        """`settings` are properties of this node's that go over ours."""
         self.address = address
         self.folder = folder
         self._class_path = os.pathsep.join(map(str, jars))

@@ -6,8 +6,10 @@ A fresh broker listens before it can do any of that, so an open port means littl
 from __future__ import annotations
 
 import logging
+import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -22,15 +24,27 @@ _PAUSE_SECONDS = 0.05
 _LOGGER = logging.getLogger(__name__)
 
 
-def wait_until_ready(nodes: Sequence[Node]) -> None:
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Where each node is asked, and how: `context` for TLS, `settings` to say the same to librdkafka."""
+
+    places: Sequence[tuple[str, int]]  # host and port
+    context: ssl.SSLContext | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.places)
+
+
+def wait_until_ready(nodes: Sequence[Node], entrance: Entrance) -> None:
     """Errors: `TransportError` where a node ends meanwhile or is not ready in `READY_SECONDS`."""
     deadline = time.monotonic() + READY_SECONDS
-    places = [(node.address.host, node.address.port) for node in nodes]
-    _until(lambda: all(probe.gives_producer_ids(*place) for place in places), nodes, deadline)
-    _until(lambda: all(probe.knows_coordinators(*place) for place in places), nodes, deadline)
-    _until(lambda: any(probe.coordinates(*place) for place in places), nodes, deadline)
-    bootstrap = ",".join(node.address.bootstrap for node in nodes)
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    places, context = entrance.places, entrance.context
+    _until(lambda: all(probe.gives_producer_ids(*place, context) for place in places), nodes, deadline)
+    _until(lambda: all(probe.knows_coordinators(*place, context) for place in places), nodes, deadline)
+    _until(lambda: any(probe.coordinates(*place, context) for place in places), nodes, deadline)
+    admin = AdminClient({"bootstrap.servers": entrance.bootstrap, "log_level": 0, **entrance.settings})
     _until(lambda: _is_in_sync(admin, {node.address.node_id for node in nodes}), nodes, deadline)
 
 

@@ -14,12 +14,16 @@ HEAP_MEGABYTES = 512
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One node: its index from 0, where clients reach it, and the port of its controller (loopback only)."""
+    """One node: its index from 0, where clients reach it, and its ports on loopback.
+
+    `broker_port` is where the nodes of a secured cluster, and its administrator, reach each other.
+    """
 
     index: int
     host: str
     port: int
     controller_port: int
+    broker_port: int
 
     @property
     def node_id(self) -> int:

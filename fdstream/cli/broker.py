@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fdstream.cli import options
 from fdstream.cli.base import Command
 
 
@@ -29,11 +30,22 @@ from fdstream.cli.base import Command
     help="Where the data is kept.",
 )
 @click.option("--reset/--no-reset", help="Delete the data of earlier runs first.")
-def command(nodes: int, host: str, port: int, data_dir: Path | None, reset: bool) -> None:
+@click.option(
+    "--secure",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIRECTORY",
+    help="Encrypt, ask everybody to sign in, and grant the servers and clients of --federation the least they need. "
+    "Keys and sign-ins are kept in the folder.",
+)
+@options.federation
+def command(
+    nodes: int, host: str, port: int, data_dir: Path | None, reset: bool, secure: Path | None, federation: str
+) -> None:
     """Run a real Kafka broker on this machine until Ctrl-C.
 
     The first start downloads Apache Kafka into a cache. Nothing else need be installed.
     """
-    from fdstream.broker import run
+    from fdstream.broker import new_cluster, run
 
-    run(nodes=nodes, host=host, port=port, data_dir=data_dir, reset=reset, echo=click.echo)
+    cluster = new_cluster(nodes=nodes, host=host, port=port, data_dir=data_dir, reset=reset, secure=secure)
+    run(cluster, federation=federation, echo=click.echo)

@@ -87,14 +87,23 @@ def _confirmed(question: str) -> bool:
 
 
 @command.command("acls", cls=Command)
+@options.broker
 @options.federation
+@options.kafka
 @click.option("--server", default="User:server", metavar="PRINCIPAL", help="Whom the servers sign in as.")
 @click.option("--client", default="User:client", metavar="PRINCIPAL", help="Whom the clients sign in as.")
-def acls(federation: str, server: str, client: str) -> None:
-    """Print the access rules to grant."""
-    from fdstream.topics import access
+@click.option(
+    "--apply/--no-apply", help="Add them on the broker instead, which needs an administrator's sign-in."
+)
+def acls(broker: str, federation: str, kafka: dict[str, str], server: str, client: str, apply: bool) -> None:
+    """Print the access rules to grant, or add them."""
+    from fdstream.topics import access, granting
 
-    click.echo(access.acls(federation, server=server, client=client))
+    if not apply:
+        click.echo(access.acls(federation, server=server, client=client))
+        return
+    count = granting.apply(broker, access.grants(federation, server=server, client=client), settings=kafka)
+    click.echo(f"granted on {broker}: {count} access rules of federation {federation!r}")
 
 
 @command.command("settings", cls=Command)

@@ -14,10 +14,11 @@ from fdstream.cli import main
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What `fdstream.broker.run` was called with."""
+    """What the cluster was made with, and what it runs for."""
     got: dict[str, Any] = {}
     module = ModuleType("fdstream.broker")
-    module.run = lambda **values: got.update(values)  # type: ignore[attr-defined]
+    module.new_cluster = lambda **values: got.update(values)  # type: ignore[attr-defined]
+    module.run = lambda _, **values: got.update(values)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fdstream.broker", module)
     return got
 
@@ -30,12 +31,15 @@ def test_defaults(started: dict[str, Any]) -> None:
         "port": 9091,
         "data_dir": None,
         "reset": False,
+        "secure": None,
+        "federation": "default",
         "echo": click.echo,
     }
 
 
 def test_options(started: dict[str, Any], tmp_path: Path) -> None:
     args = ["--nodes", "3", "--host", "0.0.0.0", "--port", "19091", "--data-dir", str(tmp_path), "--reset"]
+    args += ["--secure", str(tmp_path / "keys"), "--federation", "wards"]
     assert CliRunner().invoke(main, ["broker", *args], env={"FDSTREAM_NODES": "1"}).exit_code == 0
     assert started | {"echo": None} == {
         "nodes": 3,
@@ -43,6 +47,8 @@ def test_options(started: dict[str, Any], tmp_path: Path) -> None:
         "port": 19091,
         "data_dir": tmp_path,
         "reset": True,
+        "secure": tmp_path / "keys",
+        "federation": "wards",
         "echo": None,
     }
 

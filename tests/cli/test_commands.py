@@ -29,6 +29,7 @@ WITHOUT_DEFAULT = {
     "output": "model.npz",
     "round": 1,
     "save": "model.npz",
+    "secure": "keys",
 }
 """What a file may say where there is no default to repeat; paths are of the current folder."""
 

@@ -16,7 +16,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from fdstream.topics.access import Grant, grants
+from fdstream.topics.access import grants
+from fdstream.topics.granting import bindings
 from kafka_cluster import Cluster
 from tests.cluster.expected import expected_hash
 from tests.cluster.processes import Federation, hash_of, wait_until
@@ -26,32 +27,7 @@ AUTHORIZER = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found": "true",
 }
-OPERATIONS = {
-    "Read": AclOperation.READ,
-    "Write": AclOperation.WRITE,
-    "Create": AclOperation.CREATE,
-    "Delete": AclOperation.DELETE,
-    "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
-}
-RESOURCES = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
 CLIENTS = ("ada", "bob")
-
-
-def bindings(grant: Grant) -> list[AclBinding]:
-    pattern = ResourcePatternType.PREFIXED if grant.prefixed else ResourcePatternType.LITERAL
-    return [
-        AclBinding(
-            RESOURCES[grant.resource],
-            name,
-            pattern,
-            grant.principal,
-            "*",
-            OPERATIONS[operation],
-            AclPermissionType.ALLOW,
-        )
-        for name in grant.names
-        for operation in grant.operations
-    ]
 
 
 def on_cluster(operation: AclOperation, permission: AclPermissionType) -> AclBinding:

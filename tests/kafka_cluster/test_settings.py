@@ -8,7 +8,7 @@ from kafka_cluster.settings import Address, broker_properties
 
 
 def addresses(count: int) -> list[Address]:
-    return [Address(index, "127.0.0.1", 9091 + index, 9191 + index) for index in range(count)]
+    return [Address(index, "127.0.0.1", 9091 + index, 9191 + index, 9291 + index) for index in range(count)]
 
 
 def parsed(index: int, count: int) -> dict[str, str]:
@@ -45,7 +45,7 @@ def test_all_nodes_agree_on_the_quorum_and_differ_in_address() -> None:
 
 
 def test_an_ipv6_address_is_bracketed() -> None:
-    assert Address(0, "::1", 9091, 9191).bootstrap == "[::1]:9091"
+    assert Address(0, "::1", 9091, 9191, 9291).bootstrap == "[::1]:9091"
 
 
 def test_settings_of_the_callers_go_over_ours() -> None:
