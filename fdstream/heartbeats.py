@@ -54,9 +54,13 @@ class Heartbeats:
 
     def leave(self, member: Member) -> None:
         """Beat a last time and no more; the member's log may be closed afterwards."""
+        self.forget(member)
+        self.beat(member)
+
+    def forget(self, member: Member) -> None:
+        """Beat for this member no more."""
         with self._lock:
             self._members.remove(member)
-        self.beat(member)
 
     def beat(self, member: Member) -> None:
         """One heartbeat now, unless it would have to wait: who cannot be reached cannot hear it."""

@@ -386,6 +386,14 @@ def lost_history(lost: Lost) -> RemoteError:
     )
 
 
+def another_life() -> RemoteError:
+    """What to raise where `control` went on without what was read of it."""
+    return RemoteError(
+        "control does not go on where it was read to: the federation was deleted and made again under its name; "
+        "start anew"
+    )
+
+
 _CLOSED = (
     Transition(phase, "RoundClosed", Ledger._is_closed, Phase.READY)
     for phase in (Phase.COLLECTING, Phase.COMPARING, Phase.PUBLISHING, Phase.SEALING)

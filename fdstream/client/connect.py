@@ -37,6 +37,13 @@ def wait_for_federation(broker: str, federation: str, kafka: Mapping[str, str]) 
         admin.wait_for_topics(federation, "client", logger.info)
 
 
+def is_open(broker: str, federation: str, kafka: Mapping[str, str], reachable_seconds: float) -> bool:
+    """Whether the federation's topics exist. Raises `TransportError` where no broker answers within the time."""
+    with Admin(broker, settings=kafka) as admin:
+        admin.wait_until_reachable(reachable_seconds)
+        return admin.has_topics(federation, "client")
+
+
 @contextmanager
 def connect(
     broker: str = "127.0.0.1:9091",

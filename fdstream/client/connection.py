@@ -1,7 +1,8 @@
 """The loop of a client: wait for a round, hand its model out as a task, write what came back.
 
 `Connection` is the form for scripts with a training loop of their own (`fdstream.connect`); `work` runs an `App`
-on it. One connection can carry many virtual clients. This is where a client's core meets Kafka, time and threads.
+on it. One connection can carry many virtual clients, or serve one after the other, a round at a time (`visit`). This
+is where a client's core meets Kafka, time and threads.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from fdstream import interrupts
 from fdstream.app import App, Config
@@ -26,10 +27,22 @@ from fdstream.log import Log
 from fdstream.messages import MAX_NAME_LENGTH, ConfigValue, FederationFinished, Heartbeat, Metrics
 from fdstream.signatures import SigningKey
 from fdstream.trust import NO_PINS, Pins
-from fdstream.weights import UserFunctionError, Weights, evaluate_result, to_user, train_result
+from fdstream.weights import (
+    EvaluateResult,
+    TrainResult,
+    UserFunctionError,
+    Weights,
+    evaluate_result,
+    to_user,
+    train_result,
+)
 
 logger = logging.getLogger("fdstream.client")
 POLL_SECONDS = 0.5
+WITHOUT_MEMORY = (
+    "this client has no memory of earlier rounds: what the codec left out of its updates then, if it took part, is "
+    "lost. Keep clients running, or choose --codec bfloat16"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,7 @@ class Connection:
         config: Mapping[str, ConfigValue] | None = None,
         profile: Mapping[str, str] | None = None,
         identity: Identity = NOBODY,
+        tell: Callable[[Tell], None] | None = None,
     ) -> None:
         _check_names(clients)
         self._can_sign = identity.key is not None
@@ -81,35 +95,52 @@ class Connection:
         self._heartbeats = heartbeats
         self._config = dict(config or {})
         self._profile = dict(profile or {})
-        self._driver = Driver(self.session, log, tell=_log, monotonic=time.monotonic, key=identity.key)
-        self._states = dict.fromkeys(clients, "waiting")
-        self._members = {client: Member(log, partial(self._heartbeat, client)) for client in clients}
+        self._driver = Driver(
+            self.session, log, tell=tell or log_told, monotonic=time.monotonic, key=identity.key
+        )
+        self._states: dict[str, str] = {}
+        self._members: dict[str, Member] = {}
         self._task: Task | None = None
 
     def __enter__(self) -> Connection:
         self._driver.begin()
-        for member in self._members.values():
-            self._heartbeats.join(member)
+        for client in self.session.clients:
+            self._join(client)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for client, member in self._members.items():
-            self._states[client] = "gone"
-            self._heartbeats.leave(member)
+        self._leave_all()
         if kind is None:
             self._driver.settle()
         self._log.close()
 
     def __iter__(self) -> Iterator[Task]:
-        while True:
-            due = self._wait_for_task()
-            if not due:
-                return
-            for client in due:
-                yield self._start(client)
-                if self._task is not None:
-                    raise UsageError(f"round {self._task.round} was not answered: call report() or fail()")
+        while due := self._wait_for_task():
+            yield from self._hand_out(due)
             self._driver.perform(self.session.release())
+
+    def visit(self, client: str) -> Iterator[Task]:
+        """The client's task in the round that is open now, if it has one: waits for no other round.
+
+        Afterwards everything is acknowledged, and the connection, which must not be entered, rests until it is
+        closed or the next visit, perhaps of another client. After an error it can only be closed.
+        """
+        _check_names([client])
+        self._driver.perform(self.session.visit([client]))
+        self._join(client)
+        while not self.session.knows:
+            interrupts.check()
+            self._driver.turn(POLL_SECONDS)
+        yield from self._hand_out(self.session.due())
+        self._leave_all()
+        self._driver.settle()
+        self._driver.perform(self.session.leave())
+
+    def close(self) -> None:
+        """Of a connection for visits: as after an error, nothing more is sent."""
+        for member in self._members.values():
+            self._heartbeats.forget(member)
+        self._log.close()
 
     @property
     def finished(self) -> FederationFinished | None:
@@ -146,7 +177,26 @@ class Connection:
         self._in_hand()
         self._finish(Outcome(failure=reason[:1000].encode(errors="replace").decode()))
 
+    # Members
+
+    def _join(self, client: str) -> None:
+        self._states[client] = "waiting"
+        self._members[client] = Member(self._log, partial(self._heartbeat, client))
+        self._heartbeats.join(self._members[client])
+
+    def _leave_all(self) -> None:
+        while self._members:
+            client, member = self._members.popitem()
+            self._states[client] = "gone"
+            self._heartbeats.leave(member)
+
     # One task
+
+    def _hand_out(self, due: Sequence[str]) -> Iterator[Task]:
+        for client in due:
+            yield self._start(client)
+            if self._task is not None:
+                raise UsageError(f"round {self._task.round} was not answered: call report() or fail()")
 
     def _wait_for_task(self) -> list[str]:
         """The clients whose work is due; none once the federation has finished."""
@@ -216,7 +266,7 @@ def _check_names(clients: Sequence[str]) -> None:
         raise UsageError("two clients of one connection have the same id: give each one of its own")
 
 
-def _log(tell: Tell) -> None:
+def log_told(tell: Tell) -> None:
     """A few lines about many bad records; one a client where a codec's memory is missing."""
     match tell.name, tell.facts:
         case "rejected", {"count": count} if count in (1, 10, 100) or count % 1000 == 0:
@@ -224,28 +274,36 @@ def _log(tell: Tell) -> None:
         case "report refused", _:
             logger.warning("the servers did not take this client's report", extra=dict(tell.facts))
         case "without memory", _:
-            logger.warning(
-                "this client has no memory of earlier rounds: what the codec left out of its updates then, if it "
-                "took part, is lost. Keep clients running, or choose --codec bfloat16",
-                extra=dict(tell.facts),
-            )
+            logger.warning(WITHOUT_MEMORY, extra=dict(tell.facts))
 
 
 def work(app: App, connection: Connection) -> Iterator[tuple[Task, UserFunctionError | None]]:
     """Answer every task with the app's functions; yields each with what went wrong, if anything did."""
     for task in connection:
-        try:
-            evaluated = app.run_evaluate(task.named, task.config)
-            trained = app.run_train(task.named, task.config) if task.training else None
-        except UserFunctionError as error:
-            connection.fail(str(error))
-            yield task, error
-            continue
-        refusal = connection.report(
-            None if trained is None else trained.weights,
-            0 if trained is None else trained.num_examples,
-            {} if trained is None else trained.metrics,
-            evaluated_examples=evaluated.num_examples if evaluated else 0,
-            evaluate_metrics=evaluated.metrics if evaluated else {},
-        )
-        yield task, None if refusal is None else UserFunctionError(refusal)
+        yield task, answer(app, connection, task)
+
+
+class Functions(Protocol):
+    """What an `App` does with a model."""
+
+    def run_train(self, weights: Mapping[str, Array], config: Config) -> TrainResult: ...
+
+    def run_evaluate(self, weights: Mapping[str, Array], config: Config) -> EvaluateResult | None: ...
+
+
+def answer(functions: Functions, connection: Connection, task: Task) -> UserFunctionError | None:
+    """Answer one task; what went wrong, if anything did."""
+    try:
+        evaluated = functions.run_evaluate(task.named, task.config)
+        trained = functions.run_train(task.named, task.config) if task.training else None
+    except UserFunctionError as error:
+        connection.fail(str(error))
+        return error
+    refusal = connection.report(
+        None if trained is None else trained.weights,
+        0 if trained is None else trained.num_examples,
+        {} if trained is None else trained.metrics,
+        evaluated_examples=evaluated.num_examples if evaluated else 0,
+        evaluate_metrics=evaluated.metrics if evaluated else {},
+    )
+    return None if refusal is None else UserFunctionError(refusal)

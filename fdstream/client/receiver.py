@@ -60,10 +60,10 @@ class Receiver:
             for effect in self._begin(shard, early.get((table.model(self.ledger.slot), shard)))
         ]
 
-    def release(self) -> Effects:
-        """Forget the model: it has been used. Where not every client is asked, stop reading models."""
+    def release(self, *, stop: bool) -> Effects:
+        """Forget the model: it has been used. With `stop` read no model until one is asked for."""
         self.assembly = None
-        if self.ledger.federation.settings.fraction >= 1.0:
+        if not stop:
             return []
         followed, self._followed = self._followed, set()
         return [Unfollow(topic, partition) for topic, partition in sorted(followed)]

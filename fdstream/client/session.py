@@ -8,17 +8,28 @@ does the work, and hands back what came out.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from fdstream.aggregation.fixed_point import MAX_WEIGHTED_VALUE, admissible
 from fdstream.client.feedback import Feedback
 from fdstream.client.receiver import Receiver
+from fdstream.client.visits import Visits
 from fdstream.codecs import WHOLE, for_dtype, seed_of
 from fdstream.digests import chunk_digest, shard_digest
 from fdstream.dtypes import Array, payload
-from fdstream.events import Effects, Entry, Event, Follow, Tell, Upload, Uploaded
+from fdstream.events import (
+    Effects,
+    Ends,
+    Entry,
+    Event,
+    Follow,
+    Tell,
+    Upload,
+    Uploaded,
+)
 from fdstream.flat import update_chunks
 from fdstream.layout import ChunkSpec
 from fdstream.ledger import Ledger, Phase, lost_history
@@ -60,6 +71,16 @@ def is_sampled(sampling_nonce: bytes, client: str, fraction: float) -> bool:
     return int.from_bytes(digest[:8], "big") < fraction * 2.0**64
 
 
+class Standing(Enum):
+    """What a round has of a client."""
+
+    NOT_ASKED = "the round does not ask it"
+    DUE = "it is to work on the round's model"
+    REPORTED = "its report is on its way or in the log"
+    FAILED = "it reported that it failed, and has not been asked again"
+    LEFT_OUT = "its report was left out, and it has none left"
+
+
 @dataclass(slots=True)
 class _Pending:
     """An update on its way, and the report that will follow it."""
@@ -89,7 +110,7 @@ class _Part:
 
 
 class Session:
-    """Follows the federation for these clients until it is finished."""
+    """Follows the federation for these clients until it is finished; or `visit` by `visit`, for whoever comes."""
 
     def __init__(self, clients: Sequence[str], new_id: Callable[[], bytes], pins: Pins = NO_PINS) -> None:
         self.ledger = Ledger()
@@ -102,8 +123,9 @@ class Session:
         ] = {}  # offset of a report of this round -> why the servers did not take it
         self._parts: dict[str, _Part] = {}
         self._round = 0
+        self._visits: Visits | None = None  # where it comes and goes
         self._pending: dict[bytes, _Pending] = {}  # by attempt
-        self._feedback = {client: Feedback() for client in self.clients}
+        self._feedback: defaultdict[str, Feedback] = defaultdict(Feedback)
         self._num_rejected: Counter[str] = Counter()  # by reason
 
     @property
@@ -120,17 +142,63 @@ class Session:
                 return self._on_entry(event)
             case Uploaded():
                 return self._on_uploaded(event)
+            case Ends() if self._visits is not None:
+                return [*self._visits.on_ends(event), *self._follow_round()]
             case Lost() if event.topic == table.CONTROL:
                 raise lost_history(event)
+            case Lost() if self._visits is not None and self._visits.recalls(event.topic):
+                self._visits.on_lost()
+                return self._follow_round()
             case Lost():
                 return self.receiver.on_lost(event)
         return []
 
+    # Visits
+
+    def visit(self, clients: Sequence[str]) -> Effects:
+        """Act for these clients in the round that is open now; others may have done so before, elsewhere.
+
+        What stands in control is read to its end first, and then the round's reports: they say who has answered.
+        """
+        self.clients = tuple(clients)
+        for stranger in self._feedback.keys() - set(clients):
+            del self._feedback[stranger]
+        if self._visits is None:
+            self._visits = Visits(self.ledger)
+        return self._visits.begin()
+
+    @property
+    def knows(self) -> bool:
+        """Whether, in a visit, it is read who is due, and the model too where somebody is."""
+        assert self._visits is not None
+        if not (self._visits.has_history and self.ledger.asks_for_reports):
+            return self._visits.has_history
+        return self._visits.has_recalled and (self.receiver.complete or not self.asked())
+
+    def leave(self) -> Effects:
+        """The end of a visit: nothing is read until the next."""
+        assert self._visits is not None
+        return [*self._visits.leave(), *self.receiver.release(stop=True)]
+
+    def asked(self) -> list[str]:
+        """The clients that the open round asks and that have not answered; in a visit once it `knows`."""
+        if not self.ledger.asks_for_reports:
+            return []
+        return [client for client in self.clients if self.standing(client) is Standing.DUE]
+
+    def _part_of(self, reports: Sequence[Entry]) -> _Part:
+        """What a client has done in the round. An extension that came after its last report was not known to it."""
+        if not reports:
+            return _Part()
+        last = reports[-1]
+        assert isinstance(last.message, Report)
+        seconds = last.record.timestamp_seconds
+        seen = sum(entry.record.timestamp_seconds <= seconds for entry in self.ledger.extensions)
+        return _Part(len(reports), seen, last.record.offset, last.message.failure is not None)
+
     def due(self) -> list[str]:
         """The clients that are to work on the received model now."""
-        if not self.receiver.complete or not self.ledger.asks_for_reports:
-            return []
-        return [client for client in self.clients if self._is_due(client)]
+        return self.asked() if self.receiver.complete else []
 
     def report(self, client: str, outcome: Outcome) -> Effects:
         """Write what a client did: its update's chunks first, its report once they are acknowledged."""
@@ -151,22 +219,33 @@ class Session:
         """Why the client's last update was not sent, once its chunks are drawn; None where it was."""
         return self._parts[client].refusal
 
+    def server_refusal(self, client: str) -> str | None:
+        """Why the servers did not take the client's last report of this round, if they said so."""
+        return self._refused.get(-1 if (offset := self._parts[client].report) is None else offset)
+
     def release(self) -> Effects:
         """Every due client has handed in its outcome, and every upload is drawn: drop the model."""
-        return self.receiver.release()
+        return self.receiver.release(
+            stop=self._visits is not None or self.ledger.federation.settings.fraction < 1.0
+        )
 
     # Events
 
     def _on_entry(self, entry: Entry) -> Effects:
-        if isinstance(entry.message, Refusal):
-            return [self._rejected(entry, entry.message)]
+        told: Effects = [self._rejected(entry, entry.message)] if isinstance(entry.message, Refusal) else []
         if entry.record.topic == table.CONTROL:
-            return [*self._on_history(entry), *self._follow_round()]
+            return [*told, *self._on_history(entry), *self._follow_round()]
+        if self._visits is not None and self._visits.recalls(entry.record.topic):
+            return [*told, *self._visits.on_report(entry), *self._follow_round()]
         self.receiver.on_chunk(entry)
-        return []
+        return told
 
     def _on_history(self, entry: Entry) -> Effects:
         message = entry.message
+        if self._visits is not None:
+            self._visits.on_history(entry)
+        if isinstance(message, Refusal):
+            return []
         if not self.ledger.fold(entry):
             noise = Refusal("not signed by a server", "")
             return [] if self.ledger.is_signed(entry) else [self._rejected(entry, noise)]
@@ -196,15 +275,20 @@ class Session:
 
     def _follow_round(self) -> Effects:
         """Turn to a new round, and get its model where somebody here is asked."""
-        if not self.ledger.asks_for_reports:
+        visits = self._visits
+        if not self.ledger.asks_for_reports or (visits is not None and not visits.has_history):
             return []
         if self._round != self.ledger.round:
             self._round = self.ledger.round
             self._parts = {client: _Part() for client in self.clients}
             self._refused.clear()
             self._pending.clear()
-        wanted = any(self._is_due(client) for client in self.clients)
-        return self.receiver.begin() if wanted and not self.receiver.receiving else []
+        if visits is not None:
+            if not visits.has_recalled:
+                return visits.recall()
+            if (reports := visits.take_reports()) is not None:
+                self._parts = {client: self._part_of(reports.get(client, ())) for client in self.clients}
+        return self.receiver.begin() if self.asked() and not self.receiver.receiving else []
 
     def _on_uploaded(self, event: Uploaded) -> Effects:
         kind, what = event.tag[:2]
@@ -222,22 +306,34 @@ class Session:
 
     # One client
 
-    def _is_due(self, client: str) -> bool:
-        part, ledger = self._parts[client], self.ledger
-        if part.uploading or part.tries >= MAX_TRIES:
-            return False
-        if part.tries > 0 and not self._is_asked_again(part):
-            return False
-        return is_sampled(ledger.round_opened.sampling_nonce, client, ledger.fraction)
+    def standing(self, client: str) -> Standing:
+        """Where a client stands in the round that is open; in a visit once it `knows`."""
+        part = self._parts[client]
+        if part.uploading:
+            return Standing.REPORTED
+        if part.tries == 0:
+            opened = self.ledger.round_opened
+            sampled = is_sampled(opened.sampling_nonce, client, self.ledger.fraction)
+            return Standing.DUE if sampled else Standing.NOT_ASKED
+        left_out = self._is_left_out(part)
+        if part.tries < MAX_TRIES and (left_out or self._may_mend(part)):
+            return Standing.DUE
+        if left_out:
+            return Standing.LEFT_OUT
+        return Standing.FAILED if part.failed else Standing.REPORTED
 
-    def _is_asked_again(self, part: _Part) -> bool:
-        """Whether an extension since its last report asks this client to report once more."""
-        news = self.ledger.extensions[part.extensions_seen :]
-        left_out = any(
+    def _is_left_out(self, part: _Part) -> bool:
+        """Whether an extension since its last report leaves that out, and so asks this client once more."""
+        return any(
             isinstance(entry.message, RoundExtended) and part.report in entry.message.excluded
-            for entry in news
+            for entry in self._news(part)
         )
-        return left_out or (part.failed and bool(news))
+
+    def _may_mend(self, part: _Part) -> bool:
+        return part.failed and bool(self._news(part))
+
+    def _news(self, part: _Part) -> list[Entry]:
+        return self.ledger.extensions[part.extensions_seen :]
 
     def _report(self, client: str, attempt: bytes, outcome: Outcome) -> Report:
         entry = self.ledger.round_entry

@@ -20,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     TopicDescription,
 )
 
+from fdstream import interrupts
 from fdstream.errors import TransportError, UsageError
 from fdstream.topics import table
 from fdstream.topics.access import settings_for
@@ -77,6 +78,7 @@ class Admin:
         """Return the number of brokers once one answers."""
         deadline = time.monotonic() + timeout_seconds
         while True:
+            interrupts.check()
             remaining = max(0.1, deadline - time.monotonic())
             future = self._questions.handle.describe_cluster(request_timeout=min(remaining, 1.0))
             try:
@@ -160,9 +162,8 @@ class Admin:
         `role` ("client" or "server") says which topics can be seen. `on_waiting` is called once, with a
         sentence, if they do not exist yet.
         """
-        names = [table.full_name(check_federation(federation), topic) for topic in topics_seen_by(role)]
         told = False
-        while None in (topics := self._described(names, FOR_EVER)).values():
+        while None in (topics := self._topics_seen_by(federation, role)).values():
             if not told:
                 on_waiting(f"waiting for a server to open federation {federation!r} on {self._bootstrap}")
                 told = True
@@ -170,6 +171,14 @@ class Admin:
         updates = topics[table.full_name(federation, table.updates(0))]
         assert updates is not None
         return len(updates.partitions)
+
+    def has_topics(self, federation: str, role: str) -> bool:
+        """Whether the federation's topics that `role` can see exist."""
+        return None not in self._topics_seen_by(federation, role).values()
+
+    def _topics_seen_by(self, federation: str, role: str) -> dict[str, TopicDescription | None]:
+        names = [table.full_name(check_federation(federation), topic) for topic in topics_seen_by(role)]
+        return self._described(names, FOR_EVER)
 
     def federations(self) -> list[str]:
         """The names of the federations that have topics here, as far as they may be seen; sorted."""

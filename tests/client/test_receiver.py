@@ -88,24 +88,24 @@ def test_where_everybody_is_asked_the_next_model_is_waited_for() -> None:
     reader = Reader()
     reader.begin(1)
     reader.read(reader.history.chunks[1])
-    assert reader.receiver.release() == []
+    assert reader.receiver.release(stop=False) == []
     assert (reader.receiver.receiving, reader.receiver.complete) == (False, False)
 
 
-def test_where_few_are_asked_nobody_reads_on() -> None:
-    reader = Reader(fraction=0.5)
+def test_who_stops_reads_no_model_on() -> None:
+    reader = Reader()
     reader.begin(1)
     reader.begin(2)
     everywhere = [Unfollow(topic, shard) for topic in TOPICS for shard in (0, 1)]
-    assert reader.receiver.release() == everywhere
-    assert reader.receiver.release() == []
+    assert reader.receiver.release(stop=True) == everywhere
+    assert reader.receiver.release(stop=True) == []
 
 
 def test_a_released_model_can_be_had_again_in_its_round() -> None:
     reader = Reader()
     reader.begin(1)
     reader.read(reader.history.chunks[1])
-    reader.receiver.release()
+    reader.receiver.release(stop=False)
     assert reader.receiver.begin() == [Follow(TOPICS[1], 0, 0), Follow(TOPICS[1], 1, 0)]
     reader.read(reader.history.chunks[1])
     reader.assert_has(1)

@@ -1,0 +1,161 @@
+"""What a function (one invocation, one round) is set to: the options of its environment, and what a request adds.
+
+A function has no command line, but the same options under the same names: environment variables, or a TOML file
+named by FDSTREAM_CONFIG. What these set, no request changes; of the rest a request sets the four of `FIELDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from fdstream import logs
+from fdstream.cli import channel, options
+from fdstream.cli.base import Command
+from fdstream.cli.param_types import FiniteRange
+from fdstream.config import Scalar
+from fdstream.errors import UsageError
+
+FIELDS = ("broker", "channel", "client_id", "federation")
+_CHANNELS = {"kafka": "--no-grpc", "grpc": "--grpc"}
+
+
+class RefusedError(Exception):
+    """A request that cannot be served, with a status of HTTP and a sentence for whoever sent it."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSettings:
+    """One invocation's. `address` is the broker's, or over gRPC the server's."""
+
+    grpc: bool
+    address: str
+    federation: str
+    client_id: str
+    app: str
+    config: Mapping[str, Scalar]
+    kafka: Mapping[str, str]
+    timeout_seconds: float
+    log_format: logs.Format
+    log_level: str
+
+    @property
+    def place(self) -> Hashable:
+        """What invocations must have in common to use the same connection."""
+        return (
+            self.grpc,
+            self.address,
+            self.federation,
+            *(tuple(sorted(pairs.items())) for pairs in (self.config, self.kafka)),
+        )
+
+
+@click.command("function", cls=Command)
+@options.broker
+@channel.grpc
+@channel.server
+@options.federation
+@options.app
+@options.client_id
+@options.data_index
+@options.settings
+@options.kafka
+@click.option(  # timeout_seconds: float
+    "--timeout",
+    "timeout_seconds",
+    type=FiniteRange(1, 86_400),
+    metavar="SECONDS",
+    default=50.0,
+    help="When to give up, before the platform kills the function.",
+)
+def _options(**values: Any) -> FunctionSettings:
+    """The values as settings."""
+    if values["client_id"] is None:
+        raise RefusedError(400, "the request names no client: give client_id, or set FDSTREAM_CLIENT_ID")
+    index = {} if values["data_index"] is None else {"data_index": values["data_index"]}
+    return FunctionSettings(
+        grpc=values["grpc"],
+        address=values["server_address"] if values["grpc"] else values["broker"],
+        federation=values["federation"],
+        client_id=values["client_id"],
+        app=values["app"],
+        config=values["settings"] | index,
+        kafka=values["kafka"],
+        timeout_seconds=values["timeout_seconds"],
+        log_format=values["log_format"],
+        log_level=values["log_level"],
+    )
+
+
+def read_settings(fields: Mapping[str, object]) -> FunctionSettings:
+    """The environment's options with a request's fields.
+
+    Raises `RefusedError`, and `UsageError` where the environment itself is wrong.
+    """
+    try:
+        own = _parsed([])
+    except click.UsageError as error:
+        raise UsageError(error.format_message()) from None
+    asked = _asked(fields, own)
+    try:
+        values = _parsed(asked).params
+    except click.UsageError as error:
+        raise RefusedError(400, f"the request cannot be used: {error.format_message()}") from None
+    for name in ("broker", "server_address", "grpc", "federation", "client_id"):
+        if _is_fixed(own, name) and values[name] != own.params[name]:
+            raise RefusedError(
+                403, f"this function's {_SPOKEN.get(name, name)} is fixed where it is deployed"
+            )
+    if "--broker" in asked and own.params["kafka"] and not _is_fixed(own, "broker"):
+        raise RefusedError(
+            403, "a function with Kafka settings of its own goes to no broker that a request names"
+        )
+    assert _options.callback is not None
+    found = _options.callback(**values)
+    assert isinstance(found, FunctionSettings)
+    return found
+
+
+_SPOKEN = {"server_address": "broker", "grpc": "channel"}
+
+
+def _parsed(arguments: list[str]) -> click.Context:
+    return _options.make_context("function", arguments)
+
+
+def _is_fixed(own: click.Context, name: str) -> bool:
+    return own.get_parameter_source(name) in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+
+
+def _asked(fields: Mapping[str, object], own: click.Context) -> list[str]:
+    """A request's fields as options."""
+    for name, value in fields.items():
+        if name not in FIELDS:
+            raise RefusedError(400, f"a request may set {', '.join(FIELDS)}, not {name[:40]!r}")
+        if not isinstance(value, str) or not value:
+            raise RefusedError(400, f"{name} has to be a text that is not empty")
+    asked = [_channel(fields["channel"])] if "channel" in fields else []
+    grpc = asked == ["--grpc"] if asked else own.params["grpc"]
+    for name, option in (
+        ("broker", "--server" if grpc else "--broker"),
+        ("client_id", "--client-id"),
+        ("federation", "--federation"),
+    ):
+        if name in fields:
+            asked += [option, str(fields[name])]
+    return asked
+
+
+def _channel(value: object) -> str:
+    try:
+        return _CHANNELS[str(value)]
+    except KeyError:
+        raise RefusedError(400, "channel has to be kafka or grpc") from None
