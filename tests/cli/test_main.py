@@ -37,7 +37,7 @@ HEAVY = (
     "sklearn",
     "tensorflow",
 )
-BESIDES = {"channel", "base", "options", "param_types"}
+BESIDES = {"channel", "base", "function", "options", "param_types"}
 MODULES = sorted(
     module.name
     for module in pkgutil.iter_modules(fdstream.cli.__path__)
