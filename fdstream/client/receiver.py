@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fdstream.client.assembly import Assembly
-from fdstream.events import Effects, Entry, Follow, Unfollow
+from fdstream.events import Effects, Entry, Follow, Tell, Unfollow
 from fdstream.ledger import Ledger
 from fdstream.log import Lost
 from fdstream.messages import ModelChunk
@@ -85,12 +85,16 @@ class Receiver:
     def on_lost(self, lost: Lost) -> Effects:
         """Records that were followed are deleted: those of earlier rounds are not missed, so follow this one's.
 
-        Where this round's own are gone the round is over, which `control` is about to say.
+        Where this round's own are gone the round is over, which `control` is about to say; or the log lost what it
+        must keep, and this round cannot be had here. Which of the two nobody can tell yet, so both are said.
         """
         if not self.receiving or lost.topic != table.model(self.ledger.slot):
             return []
         start = self.ledger.round_opened.model[lost.partition].start
-        return [Follow(lost.topic, lost.partition, start)] if lost.offset < start else []
+        if lost.offset < start:
+            return [Follow(lost.topic, lost.partition, start)]
+        place = {"topic": lost.topic, "partition": lost.partition, "offset": lost.offset}
+        return [Tell("model lost", place | {"round": self._round})]
 
     def _begin(self, shard: int, early: _Early | None) -> Effects:
         assert self.assembly is not None

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fdstream.errors import RemoteError
-from fdstream.events import Entry, Follow, Unfollow
+from fdstream.events import Entry, Follow, Tell, Unfollow
 from fdstream.log import Lost, Record
 from fdstream.messages import ModelChunk, Refusal
 from tests.client.receiving import TOPICS, Reader
@@ -126,11 +126,13 @@ def test_lost_records_of_earlier_rounds_are_not_missed() -> None:
     reader.assert_has(3)
 
 
-def test_lost_records_of_this_round_mean_that_it_is_over() -> None:
+def test_lost_records_of_this_round_are_told_of() -> None:
+    """Either it is over, or nobody can have its model any more: a client that waited in silence would not say."""
     reader = Reader()
     reader.begin(1)
-    assert reader.receiver.on_lost(Lost(TOPICS[1], 0, 0)) == []
-    assert reader.receiver.on_lost(Lost(TOPICS[1], 0, 1)) == []
+    for offset in (0, 1):
+        facts = {"topic": TOPICS[1], "partition": 0, "offset": offset, "round": 1}
+        assert reader.receiver.on_lost(Lost(TOPICS[1], 0, offset)) == [Tell("model lost", facts)]
 
 
 def test_lost_records_of_another_slot_and_of_a_round_not_asked_for_are_nobodys() -> None:

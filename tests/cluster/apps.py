@@ -19,6 +19,7 @@ from fdstream.dtypes import Array
 Weights = dict[str, Array]
 
 GATE_SECONDS = 120.0
+WIDE = 500
 
 
 def initial_weights(seed: int, width: int = 10) -> Weights:
@@ -106,4 +107,5 @@ def make_app(weights: Weights) -> App:
 app = make_app(initial_weights(0))
 other = make_app(initial_weights(1))
 wider = make_app(initial_weights(0, width=11))
+wide = make_app(initial_weights(0, WIDE))
 larger = make_app(initial_weights(0, width=5_000))

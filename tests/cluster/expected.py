@@ -21,6 +21,14 @@ def expected_weights(cohorts: Iterable[Sequence[str]], seed: int = 0) -> Mapping
     return weights
 
 
+def oracle(cohorts: Iterable[Sequence[str]], initial: Mapping[str, Array], chunk_bytes: int) -> str:
+    """The hash that these cohorts lead to from any initial weights."""
+    weights = initial
+    for number, cohort in enumerate(cohorts, start=1):
+        weights = fedavg(weights, [apps.trained(weights, client, number) for client in cohort])
+    return model_hash(Layout.of(dict(weights), chunk_bytes=chunk_bytes, shards=SHARDS), weights)
+
+
 def expected_hash(cohorts: Iterable[Sequence[str]], seed: int = 0) -> str:
     weights = expected_weights(cohorts, seed)
     return model_hash(Layout.of(dict(weights), chunk_bytes=CHUNK_BYTES, shards=SHARDS), weights)

@@ -122,6 +122,12 @@ class Process:
         """Wait for the end."""
         return self._process.wait(timeout=PATIENCE_SECONDS)
 
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for the end, but no longer."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=seconds)
+        return not self.running
+
     def result(self) -> dict[str, Any]:
         """Wait for a good end; the object that --json printed."""
         code = self.exit_code()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +12,7 @@ from random import Random
 from typing import Self
 
 from fdstream.messages import ConfigValue
+from fdstream.topics import table
 from kafka_cluster import Cluster
 from tests.cluster.expected import expected_hash
 from tests.cluster.processes import Federation, Gate, Process, Start, hash_of, wait_until
@@ -42,6 +43,7 @@ class Scene:
     rounds: int = ROUNDS
     clients: tuple[str, ...] = CLIENTS
     options: tuple[str, ...] = ("--keep-rounds", "all")
+    expected: Callable[[Sequence[Sequence[str]]], str] = expected_hash  # the oracle: cohorts -> model_sha256
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
@@ -84,6 +86,11 @@ class Scene:
         self.servers.append(server)
         return server
 
+    def client(self, name: str, *more: str, stop: Stop | None = None, start: Start | None = None) -> Process:
+        """One as a process of its own; with `stop` it stands still there."""
+        prepared = start if stop is None else forking(stop.install)
+        return self.federation.client(name, *more, start=prepared)
+
     def stop(self, when: str, what: str, nth: int = 1) -> Stop:
         """A place at which one of the processes that get it will stand still."""
         number = len(list(self.federation.folder.glob("stop-*")))
@@ -117,12 +124,34 @@ class Scene:
             self.crowd(client)
         self.crowd(self.clients[-1], gated=gated)
 
+    def open_gates(self, first: int = 1) -> None:
+        """From this round on nobody waits any more."""
+        self.gate.open(*range(first, self.rounds + 1))
+
     # What there is to see
 
     @cached_property
     def topics(self) -> Topics:
         """The federation's topics, as soon as they exist."""
         return self._stack.enter_context(Topics(self.federation))
+
+    def keep_up(self) -> None:
+        """Read the reports from now on, so that later deletions do not hide them."""
+        for slot in range(table.SLOTS):
+            self.topics.entries(table.reports(slot))
+
+    def wait_for_reports(self, number: int, count: int | None = None) -> None:
+        """So many reports of the round are there: by default of all but the gated client."""
+        self.topics.wait_for_reports(number, len(self.clients) - 1 if count is None else count)
+
+    def num_records(self) -> int:
+        """Of those that a round is made of, in `control` and `shards`."""
+        return len(self.topics.entries(table.CONTROL)) + len(self.topics.entries(table.SHARDS))
+
+    def wait_for_records(self, count: int) -> None:
+        """So many more are there."""
+        enough = self.num_records() + count
+        wait_until(f"{enough} records", lambda: self.num_records() >= enough or None)
 
     # How it must end
 
@@ -134,7 +163,7 @@ class Scene:
         accounts = self.account()
         cohorts = accounts.cohorts()
         assert len(cohorts) == self.rounds, f"{len(cohorts)} of {self.rounds} rounds were closed"
-        assert hashes == {expected_hash(cohorts)}, f"not the oracle's bytes: {hashes}, cohorts {cohorts}"
+        assert hashes == {self.expected(cohorts)}, f"not the oracle's bytes: {hashes}, cohorts {cohorts}"
         return accounts
 
     def account(self) -> Accounts:
@@ -154,7 +183,7 @@ class Scene:
         cohorts = accounts.cohorts()
         for number in range(1, len(cohorts) + 1):
             closed = accounts.history.closed[number]
-            assert closed.model_sha256.hex() == expected_hash(cohorts[:number]), (
+            assert closed.model_sha256.hex() == self.expected(cohorts[:number]), (
                 f"round {number} is not the oracle's"
             )
         return len(cohorts)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fdstream.layout import Layout
+from fdstream.messages import Heartbeat, Message, RoundClosed, RoundClosing, RoundOpened
+from fdstream.topics import table
+from tests.cluster import apps
+from tests.cluster.expected import SHARDS
+from tests.cluster.processes import CHUNK_BYTES
 from tests.faults.case import case
 from tests.faults.scene import ROUNDS, Scene
-from tests.faults.stops import Stop
+from tests.faults.stops import DELETION, Stop
 
 # Each state of the round table, and the places in it where a server can be stopped.
 PLACES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -24,7 +30,8 @@ PLACES: dict[str, tuple[tuple[str, str], ...]] = {
     "FINISHED": (("before", "FederationFinished"), ("after", "FederationFinished"), ("at", "FINISHED")),
 }
 ONCE = ("FederationOpened", "FederationFinished", "FINISHED")
-INITIAL_CHUNKS = 10  # of the model, before it is opened
+MODEL_CHUNKS = len(Layout.of(apps.initial_weights(0), chunk_bytes=CHUNK_BYTES, shards=SHARDS).chunks)
+RECORDS_OF_A_ROUND = 3 + 2 * SHARDS  # closing, closed, opened; a verdict and a result of each shard
 
 
 def draw_stop(scene: Scene, state: str) -> Stop:
@@ -34,7 +41,7 @@ def draw_stop(scene: Scene, state: str) -> Stop:
     if state == "ABSENT" and what == "ModelChunk":
         nth = scene.random.randint(1, 4)
     elif what == "ModelChunk":
-        nth = INITIAL_CHUNKS + scene.random.randint(1, 4)
+        nth = MODEL_CHUNKS + scene.random.randint(1, 4)
     return scene.stop(when, what, nth)
 
 
@@ -55,6 +62,89 @@ def kill_in(state: str, servers: int) -> Callable[[Scene], None]:
 
 for _state in PLACES:
     for _servers, _words in ((1, "the only server"), (3, "one of three servers")):
-        case(f"{_words} killed in {_state}", short=(_state, _servers) == ("PUBLISHING", 1))(
+        case(f"{_words} killed in {_state}", short=(_state, _servers) == ("PUBLISHING", 3))(
             kill_in(_state, _servers)
         )
+
+
+@case("a server stands still for longer than its session, then goes on", short=True)
+def zombie(scene: Scene) -> None:
+    """Anywhere in a round; it wakes when the others are a round further."""
+    scene.rounds = 5
+    stop = draw_stop(
+        scene, scene.random.choice(["READY", "COLLECTING", "COMPARING", "PUBLISHING", "SEALING"])
+    )
+    wake(scene, stop)
+    scene.end()
+
+
+def wake(scene: Scene, stop: Stop) -> None:
+    """Let the only server stand still there, others go on to the last round, and it wake in the middle of that."""
+    sleeper = scene.server(stop=stop)
+    scene.everybody(gated=True)
+    scene.gate.open(*range(1, scene.rounds))
+    scene.keep_up()
+    scene.wait_for_stop(stop, [sleeper])
+    scene.server()
+    scene.wait_for_reports(scene.rounds)
+    sleeper.resume()
+    member, last = sleeper.member, scene.rounds
+    scene.topics.wait(table.MEMBERS, Heartbeat, lambda beat: (beat.member, beat.round) == (member, last))
+    scene.open_gates()
+
+
+def late_record(kind: type[Message]) -> Callable[[Scene], None]:
+    def play(scene: Scene) -> None:
+        scene.rounds = 5
+        number = scene.random.randint(1, 3)
+        wake(scene, scene.stop("before", kind.__name__, number))
+        copies = [m for m in scene.topics.messages(table.CONTROL, kind) if getattr(m, "round", 0) == number]
+        assert len(copies) == 2, f"{len(copies)} {kind.__name__} of round {number}"
+        scene.end()
+
+    return play
+
+
+case("a zombie coordinator's late RoundOpened")(late_record(RoundOpened))
+case("a zombie coordinator's late RoundClosing")(late_record(RoundClosing))
+case("a zombie coordinator's late RoundClosed")(late_record(RoundClosed))
+
+
+@case("a zombie coordinator's late deletion")
+def late_deletion(scene: Scene) -> None:
+    scene.rounds, scene.options = 7, ("--keep-rounds", "2")
+    wake(scene, scene.stop("before", DELETION, scene.random.randint(1, 3)))
+    scene.end()
+
+
+@case("all servers killed at once and started again")
+def all_killed(scene: Scene) -> None:
+    servers = [scene.server() for _ in range(3)]
+    scene.everybody(gated=True)
+    scene.gate.open(1)
+    scene.wait_for_reports(2)
+    scene.gate.open(2)
+    scene.wait_for_records(scene.random.randrange(RECORDS_OF_A_ROUND))
+    for server in servers:
+        server.kill()
+    again = [scene.server() for _ in range(scene.random.randint(1, 3))]
+    scene.open_gates()
+    scene.end(again)
+
+
+@case("a server joins and dies every two seconds")
+def flapping(scene: Scene) -> None:
+    scene.rounds = 8
+    steady = scene.server()
+    scene.everybody(gated=True)
+    deaths = 0
+    for number in range(1, scene.rounds + 1):
+        flapper = scene.server()
+        scene.wait_for_reports(number)
+        scene.gate.open(number)
+        if not steady.ends_within(2.0):
+            flapper.kill()
+            deaths += 1
+    scene.facts["deaths"] = deaths
+    assert deaths > 2
+    scene.end([steady])

@@ -1,0 +1,192 @@
+"""Logs that the broker cannot write, or that lose what they must keep."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+
+from confluent_kafka import Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from fdstream.topics import table
+from kafka_cluster import Cluster
+from tests.cluster.processes import wait_until
+from tests.faults.case import case
+from tests.faults.cases.brokers import KINDS, begin
+from tests.faults.scene import Scene
+
+SENTENCE = "a sentence, exit code 3 or 4, and no other model"
+DISK_MEGABYTES = 200
+
+
+@case("the broker's disk is full, then there is room again", brokers=0)
+def disk_full(scene: Scene) -> None:
+    """Filled to the last byte in the middle of a round: the broker gives up, everybody waits."""
+    disk = scene.folder / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MEGABYTES}m", "none", str(disk)], check=True)
+    try:
+        with Cluster(data_dir=disk / "kafka") as cluster:
+            scene.use(cluster)
+            begin(scene)
+            fill = disk / "fill"
+            free = os.statvfs(disk)
+            with fill.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+            scene.open_gates(2)
+            wait_until("the broker to give up", lambda: cluster._nodes[0].has_ended)
+            cluster._nodes[0].wait()
+            fill.unlink()
+            cluster.restart_killed()
+            scene.end()
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def set_topic(scene: Scene, topic: str, **settings: str) -> None:
+    """Change settings of a topic of the federation, as an administrator may."""
+    name = table.full_name(scene.federation.name, topic)
+    entries = [
+        ConfigEntry(key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+        for key, value in settings.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+    admin = AdminClient({"bootstrap.servers": scene.federation.bootstrap})
+    admin.incremental_alter_configs([resource])[resource].result()
+
+
+def let_retention_eat(scene: Scene, topic: str) -> None:
+    """Give the topic a retention of nothing, and wait until all its records are gone."""
+    set_topic(scene, topic, retention_ms="1")
+    log = scene.topics.log
+    wait_until(
+        f"retention to eat {topic}",
+        lambda: log.start_offsets(topic) == log.end_offsets(topic) or None,
+    )
+
+
+@case("retention eats the updates of a round in progress, and its only server is new", ends=SENTENCE)
+def updates_eaten(scene: Scene) -> None:
+    begin(scene, servers=1)
+    scene.servers[0].kill()
+    let_retention_eat(scene, table.updates(0))
+    again = scene.server()
+    code, sentence = again.refusal()
+    assert code == 3, sentence
+    assert "no longer holds offset" in sentence, sentence
+    assert scene.check_prefix() == 1
+
+
+@case("retention eats the updates of a round in progress that its servers have read")
+def read_updates_eaten(scene: Scene) -> None:
+    """What is in the sums need not be in the log."""
+    begin(scene, servers=1)
+    let_retention_eat(scene, table.updates(0))
+    set_topic(scene, table.updates(0), retention_ms="-1")
+    scene.open_gates(2)
+    scene.end()
+
+
+@case("retention eats the reports of a round in progress, and its only server is new", ends=SENTENCE)
+def reports_eaten(scene: Scene) -> None:
+    begin(scene, servers=1)
+    scene.check_prefix()
+    scene.servers[0].kill()
+    let_retention_eat(scene, table.reports(0))
+    code, sentence = scene.server().refusal()
+    assert code == 3, sentence
+    assert "no longer holds offset" in sentence, sentence
+
+
+@case("retention eats control, and a server and a client are new", ends=SENTENCE)
+def control_eaten(scene: Scene) -> None:
+    begin(scene, servers=1)
+    assert scene.check_prefix() == 1
+    let_retention_eat(scene, table.CONTROL)
+    for process in (scene.server(), scene.client("dan")):
+        code, sentence = process.refusal()
+        assert code == 3, sentence
+        assert "the federation's history is gone" in sentence, sentence
+
+
+@case(
+    "retention eats the model of a round in progress before a client has it",
+    ends="a sentence in the client's log; it takes part in the next round",
+)
+def model_eaten(scene: Scene) -> None:
+    begin(scene, servers=1)
+    let_retention_eat(scene, table.model(0))
+    late = scene.client("dan")
+    late.wait_for_line("the log no longer holds the model of this round")
+    scene.open_gates(2)
+    scene.end()
+
+
+def delete_topic(topic: str) -> Callable[[Scene], None]:
+    def play(scene: Scene) -> None:
+        for _ in range(2):
+            scene.server()
+        clients = [scene.client("ada"), scene.client("bob"), scene.client("cyd", *scene.gate.options())]
+        scene.gate.open(1)
+        scene.wait_for_reports(2)
+        assert scene.check_prefix() == 1
+        admin = AdminClient({"bootstrap.servers": scene.federation.bootstrap})
+        name = table.full_name(scene.federation.name, topic)
+        admin.delete_topics([name])[name].result()
+        scene.open_gates(2)
+        for server in scene.servers:
+            code, sentence = server.refusal()
+            assert code in (3, 4), sentence
+            assert "Was the federation deleted?" in sentence, sentence
+        if topic == table.CONTROL:
+            for client in clients:
+                assert client.refusal()[0] == 4
+        else:
+            scene.topics.all_entries(table.CONTROL)
+            assert scene.topics.wait_for_closed(1)
+
+    return play
+
+
+for _kind in ("control", "shards", "model", "updates", "reports"):
+    case(f"the topic {_kind} deleted under a running federation", ends=SENTENCE)(delete_topic(KINDS[_kind]))
+
+
+@case("a federation that pauses for longer than the default retention", brokers=0)
+def paused(scene: Scene) -> None:
+    """The broker deletes what is a second old unless a topic says otherwise; ours do."""
+    settings = {"log.retention.ms": "1000"}
+    with Cluster(data_dir=scene.folder / "kafka", settings=settings) as cluster:
+        scene.use(cluster)
+        begin(scene)
+        for server in scene.servers:
+            server.kill()
+        _wait_for_default_retention(scene)
+        scene.open_gates(2)
+        again = [scene.server() for _ in range(2)]
+        scene.end(again)
+
+
+def _wait_for_default_retention(scene: Scene) -> None:
+    """A topic of nobody's with default settings loses its record."""
+    where = {"bootstrap.servers": scene.federation.bootstrap}
+    AdminClient(where).create_topics([NewTopic("canary", 1, 1)])["canary"].result()
+    producer = Producer(where)
+    producer.produce("canary", b"still here")
+    producer.flush()
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer({**where, "group.id": "canary"})
+    wait_until(
+        "the default retention",
+        lambda: consumer.get_watermark_offsets(TopicPartition("canary", 0), timeout=10)[0] == 1 or None,
+    )
+    consumer.close()
