@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
+from random import Random
+from threading import Lock
 from typing import Any
 
 from tests.faults.case import Case, all_cases
 from tests.faults.labs import LabProcess
 from tests.faults.report import write_report
+
+_TAKING = Lock()
 
 
 def main() -> int:
@@ -24,7 +28,9 @@ def main() -> int:
     cases = [case for case in all_cases().values() if _is_wanted(case, wanted)]
     seed = wanted.seed if wanted.seed is not None else secrets.randbelow(1_000_000)
     print(f"{len(cases)} cases, {wanted.times} times each, from seed {seed} on", file=sys.stderr)
-    runs = deque((case, seed + turn) for turn in range(wanted.times) for case in cases if _again(case, turn))
+    planned = [(case, seed + turn) for turn in range(wanted.times) for case in cases if _again(case, turn)]
+    Random(seed).shuffle(planned)  # cases that wait beside cases that work
+    runs = deque(planned)
     folder = Path(tempfile.mkdtemp(prefix="fdstream-faults-"))
     with ThreadPoolExecutor(wanted.labs) as pool:
         failed = sum(
@@ -69,8 +75,17 @@ def _work(runs: deque[tuple[Case, int]], folder: Path, record: Path) -> int:
 
 
 def _drain(runs: deque[tuple[Case, int]]) -> Iterator[tuple[Case, int]]:
-    while runs:
-        yield runs.popleft()
+    """Runs for one lab: as long as there are any, those that play on brokers that it has."""
+    has: set[int] = set()
+    while True:
+        with _TAKING:
+            if not runs:
+                return
+            liked = (run for run in runs if run[0].brokers in has)
+            taken = next(liked, runs[0])
+            runs.remove(taken)
+        has.add(taken[0].brokers)
+        yield taken
 
 
 def _say(found: dict[str, Any]) -> None:

@@ -46,6 +46,8 @@ def forking(prepare: Prepare | None = None) -> Start:
     """Starts commands by forking; `prepare`, which is pickled, may change the process first."""
 
     def start(arguments: list[str], stdout: Path, stderr: Path) -> Forked:
+        for path in (stdout, stderr):
+            path.touch()
         process = _CONTEXT.Process(target=_run, args=(arguments, stdout, stderr, prepare), daemon=True)
         process.start()
         return Forked(process)

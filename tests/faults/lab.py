@@ -23,6 +23,7 @@ from kafka_cluster import Cluster
 from tests.faults.case import Case, all_cases
 
 ISOLATED = (
+    *("setpriv", "--pdeathsig", "KILL"),  # it ends with the thread that starts it
     "unshare",
     *(("--map-root-user",) if os.geteuid() != 0 else ()),
     "--net",

@@ -98,8 +98,7 @@ def late_record(kind: type[Message]) -> Callable[[Scene], None]:
         scene.rounds = 5
         number = scene.random.randint(1, 3)
         wake(scene, scene.stop("before", kind.__name__, number))
-        copies = [m for m in scene.topics.messages(table.CONTROL, kind) if getattr(m, "round", 0) == number]
-        assert len(copies) == 2, f"{len(copies)} {kind.__name__} of round {number}"
+        scene.topics.wait(table.CONTROL, kind, lambda record: getattr(record, "round", 0) == number, 2)
         scene.end()
 
     return play

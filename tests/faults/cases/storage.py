@@ -16,8 +16,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from fdstream.messages import RoundClosed
 from fdstream.topics import table
 from kafka_cluster import Cluster
+from tests.cluster.expected import SHARDS, expected_hash
 from tests.cluster.processes import wait_until
 from tests.faults.case import case
 from tests.faults.cases.brokers import KINDS, begin
@@ -138,6 +140,8 @@ def delete_topic(topic: str) -> Callable[[Scene], None]:
         scene.gate.open(1)
         scene.wait_for_reports(2)
         assert scene.check_prefix() == 1
+        for partition in range(SHARDS):
+            scene.topics.log.unfollow(topic, partition)
         admin = AdminClient({"bootstrap.servers": scene.federation.bootstrap})
         name = table.full_name(scene.federation.name, topic)
         admin.delete_topics([name])[name].result()
@@ -149,9 +153,11 @@ def delete_topic(topic: str) -> Callable[[Scene], None]:
         if topic == table.CONTROL:
             for client in clients:
                 assert client.refusal()[0] == 4
-        else:
-            scene.topics.all_entries(table.CONTROL)
-            assert scene.topics.wait_for_closed(1)
+            return
+        scene.topics.all_entries(table.CONTROL)
+        for closed in scene.topics.messages(table.CONTROL, RoundClosed):
+            expected = expected_hash([scene.clients] * closed.round)
+            assert closed.model_sha256.hex() == expected, f"round {closed.round} is not the oracle's"
 
     return play
 
