@@ -138,6 +138,6 @@ def only_disk_lost(scene: Scene) -> None:
         for process in (*scene.servers, client):
             code, sentence = process.refusal()
             assert code in (3, 4), sentence
-            assert "does not exist any more" in sentence or "was deleted and made again" in sentence, sentence
+            assert "Was the federation deleted?" in sentence or "deleted and made again" in sentence, sentence
         for member in scene.members:
             wait_until("an error", lambda member=member: member.join())

@@ -76,20 +76,21 @@ def two_of_one_id(scene: Scene) -> None:
 
 @case("a client a round behind")
 def a_round_behind(scene: Scene) -> None:
-    """It trains on round 1 while the others go on, and reports into the next round of that slot."""
+    """It stands still before its report on round 1, which it then writes into the next round of that slot."""
     server = scene.server()
-    gate = scene.federation.gate("dan")
-    scene.crowd("dan", config={"gate": str(gate.folder)})
+    stop = scene.stop("before", "Report")
+    late = scene.client("dan", stop=stop)
     scene.crowd("ada")
     scene.crowd("bob")
     scene.crowd("cyd", gated=True)
+    scene.wait_for_stop(stop, [late])
     scene.gate.open(1, 2)
     scene.wait_for_reports(3)
-    gate.open(*range(1, scene.rounds + 1))
+    late.resume()
     scene.topics.wait(table.reports(1), Report, lambda report: (report.client, report.round) == ("dan", 1))
     scene.open_gates()
     accounts = scene.end([server])
-    assert accounts.totals[LATE] == 1
+    assert accounts.totals[LATE] == 1, accounts.totals
 
 
 class Mallory:

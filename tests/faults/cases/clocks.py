@@ -14,15 +14,14 @@ from tests.faults.case import case
 from tests.faults.scene import Scene
 
 DEADLINE_SECONDS = 4
-LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), Path("libfaketimeMT.so.1"))
 
 
-def at(offset: str) -> Start:
-    """An interpreter whose wall clock is off by this, for example `+3600s`; so is what it stamps on records."""
+def at(offset_seconds: int, library: Path) -> Start:
+    """An interpreter whose wall clock is off by so much; so is what it stamps on records."""
 
     def start(arguments: list[str], stdout: Path, stderr: Path) -> Running:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("FDSTREAM_")}
-        environment |= {"LD_PRELOAD": str(LIBRARY), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        environment |= {"LD_PRELOAD": str(library), "WRONG_CLOCK_SECONDS": str(offset_seconds)}
         with stdout.open("wb") as out, stderr.open("wb") as err:
             return subprocess.Popen(
                 [sys.executable, "-m", "fdstream", *arguments],
@@ -36,16 +35,25 @@ def at(offset: str) -> Start:
     return start
 
 
-@case("clocks off by an hour", needs=("faketime",))
+def compile_library(folder: Path) -> Path:
+    """What `wrong_clock.c` says."""
+    library = folder / "wrong_clock.so"
+    source = Path(__file__).parents[1] / "wrong_clock.c"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
+    return library
+
+
+@case("clocks off by an hour", needs=("cc",))
 def an_hour_off(scene: Scene) -> None:
     """A server ahead, another behind, clients both ways; rounds close by their deadline, in the broker's time."""
     scene.clients = ("ada", "bob")
     scene.rounds = 3
     scene.options = (*scene.options, "--maxclients", "3", "--deadline", str(DEADLINE_SECONDS))
-    signs = ["+3600s", "-3600s"]
-    scene.random.shuffle(signs)
-    servers = [scene.server(start=at(sign)) for sign in signs]
-    clients = [scene.client(name, start=at(sign)) for name, sign in zip(scene.clients, signs, strict=True)]
+    library = compile_library(scene.folder)
+    starts = [at(offset, library) for offset in (3600, -3600)]
+    scene.random.shuffle(starts)
+    servers = [scene.server(start=start) for start in starts]
+    clients = [scene.client(name, start=start) for name, start in zip(scene.clients, starts, strict=True)]
     scene.end(servers)
     for client in clients:
         assert client.result()["failed"] == 0
