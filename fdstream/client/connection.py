@@ -275,7 +275,7 @@ def log_told(tell: Tell) -> None:
             logger.warning("the servers did not take this client's report", extra=dict(tell.facts))
         case "model lost", _:
             logger.warning(
-                "the log no longer holds the model of this round, so this client leaves the round out. Where the round "
+                "the log no longer holds the model of this round, so this client leaves the round out. If the round "
                 "is not over, set the retention of the federation's topics to unlimited (`fdstream topics settings`)",
                 extra=dict(tell.facts),
             )

@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 BRIDGE = "hub"
 _CLONE_NEWNET = 0x40000000
@@ -98,9 +97,8 @@ class Network:
     """A bridge at the lab's own address, and places on it."""
 
     def __init__(self) -> None:
-        self._count = 1
         self._holders: list[subprocess.Popen[bytes]] = []
-        if not Path(f"/sys/class/net/{BRIDGE}").exists():
+        if subprocess.run(["ip", "link", "show", BRIDGE], capture_output=True).returncode != 0:
             run("ip", "link", "add", BRIDGE, "type", "bridge")
             run("ip", "addr", "add", "10.83.0.1/16", "dev", BRIDGE)
             run("ip", "link", "set", BRIDGE, "up")
@@ -110,7 +108,6 @@ class Network:
         holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._holders.append(holder)
         self._await(holder)
-        self._count += 1
         address, link = f"10.83.{holder.pid // 200 % 250}.{2 + holder.pid % 200}", f"p{holder.pid}"
         run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(holder.pid))
         run("ip", "link", "set", link, "master", BRIDGE, "up")

@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable
 
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -184,12 +184,11 @@ def paused(scene: Scene) -> None:
 def _wait_for_default_retention(scene: Scene) -> None:
     """A topic of nobody's with default settings loses its record."""
     where = {"bootstrap.servers": scene.federation.bootstrap}
-    AdminClient(where).create_topics([NewTopic("canary", 1, 1)])["canary"].result()
+    admin = AdminClient(where)
+    admin.create_topics([NewTopic("canary", 1, 1)])["canary"].result()
     producer = Producer(where)
     producer.produce("canary", b"still here")
     producer.flush()
-    from confluent_kafka import Consumer, TopicPartition
-
     consumer = Consumer({**where, "group.id": "canary"})
     wait_until(
         "the default retention",
