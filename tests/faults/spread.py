@@ -10,7 +10,7 @@ from typing import Self
 from kafka_cluster.folder import open_folder
 from kafka_cluster.jars import ensure_jars
 from kafka_cluster.node import Node
-from kafka_cluster.readiness import wait_until_ready
+from kafka_cluster.readiness import Entrance, wait_until_ready
 from kafka_cluster.settings import Address
 from tests.faults.network import Place
 
@@ -37,7 +37,8 @@ class SpreadCluster:
         for place, node in zip(self.places, self._nodes, strict=True):
             with place.entered():
                 node.start()
-        wait_until_ready(self._nodes)
+        places = [(node.address.host, node.address.port) for node in self._nodes]
+        wait_until_ready(self._nodes, Entrance(places))
         return self
 
     def __exit__(
@@ -48,7 +49,9 @@ class SpreadCluster:
         self._data.release()
 
     def _make_nodes(self) -> list[Node]:
-        addresses = [Address(i, place.address, PORT, CONTROLLER_PORT) for i, place in enumerate(self.places)]
+        addresses = [
+            Address(i, place.address, PORT, CONTROLLER_PORT, 0) for i, place in enumerate(self.places)
+        ]
         voters = ",".join(f"{each.node_id}@{each.host}:{each.controller_port}" for each in addresses)
         jars = ensure_jars(lambda _: None)
         return [

@@ -10,7 +10,6 @@ from confluent_kafka.admin import AdminClient
 from fdstream.messages import RoundClosed
 from fdstream.topics import table
 from kafka_cluster import Cluster
-from tests.cluster.processes import wait_until
 from tests.faults.case import case
 from tests.faults.scene import Scene
 
@@ -140,4 +139,4 @@ def only_disk_lost(scene: Scene) -> None:
             assert code in (3, 4), sentence
             assert "Was the federation deleted?" in sentence or "deleted and made again" in sentence, sentence
         for member in scene.members:
-            wait_until("an error", lambda member=member: member.join())
+            assert member.join() is not None, f"{member.clients[0]} said nothing"

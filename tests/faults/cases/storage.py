@@ -183,7 +183,7 @@ def paused(scene: Scene) -> None:
 
 def _wait_for_default_retention(scene: Scene) -> None:
     """A topic of nobody's with default settings loses its record."""
-    where = {"bootstrap.servers": scene.federation.bootstrap}
+    where: dict[str, str | int | float | bool] = {"bootstrap.servers": scene.federation.bootstrap}
     admin = AdminClient(where)
     admin.create_topics([NewTopic("canary", 1, 1)])["canary"].result()
     producer = Producer(where)
