@@ -5,7 +5,7 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY fdstream fdstream
 COPY kafka_cluster kafka_cluster
-RUN pip install --no-cache-dir ".[digits]" && useradd --create-home fdstream
+RUN pip install --no-cache-dir ".[digits,metrics]" && useradd --create-home fdstream
 
 WORKDIR /home/fdstream
 USER fdstream

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from fdstream.events import Effects, Entry, Event, Follow
 from fdstream.ledger import Ledger, Phase, lost_history
 from fdstream.log import Lost
+from fdstream.members import Members
 from fdstream.messages import Heartbeat, Metrics
 from fdstream.server.book import ReportBook
 from fdstream.topics import table
-
-MEMBER_SECONDS = 30.0  # a member that said nothing for so long counts as gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Watcher:
         self.ledger = Ledger()
         self._book: ReportBook | None = None
         self._refused_before: dict[str, str] = {}  # in the round before
-        self._members: dict[str, tuple[float, Heartbeat]] = {}
+        self._members = Members()
         self._latest_seconds = 0.0
         self.positions = {
             table.CONTROL: 0,
@@ -78,7 +77,7 @@ class Watcher:
         self._latest_seconds = max(self._latest_seconds, record.timestamp_seconds)
         match entry.message:
             case Heartbeat() as heartbeat:
-                self._members[heartbeat.member] = (entry.record.timestamp_seconds, heartbeat)
+                self._members.hear(heartbeat, entry.record.timestamp_seconds)
             case _ if self._book is not None and record.topic == table.reports(self.ledger.slot):
                 self._book.add(entry)  # also what cannot be read: the book counts offsets
             case _ if entry.record.topic == table.CONTROL:
@@ -132,9 +131,6 @@ class Watcher:
         }
 
     def _alive(self) -> dict[str, str]:
-        """Members heard within `MEMBER_SECONDS` of the newest record, by name."""
-        return {
-            name: f"{heartbeat.role} {heartbeat.state}"
-            for name, (seconds, heartbeat) in sorted(self._members.items())
-            if self._latest_seconds - seconds <= MEMBER_SECONDS and heartbeat.state != "gone"
-        }
+        """Members heard lately, as of the newest record, by name."""
+        alive = self._members.alive(self._latest_seconds)
+        return {heartbeat.member: f"{heartbeat.role} {heartbeat.state}" for heartbeat in alive}

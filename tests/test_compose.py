@@ -54,9 +54,9 @@ def test_the_listener_of_the_other_services_is_the_one_they_are_given(services: 
 
 def test_server_and_clients_run_commands_that_exist(services: dict[str, Any]) -> None:
     """Parsed by the real command line, without running anything."""
-    others = {name: service for name, service in services.items() if name != "kafka"}
-    assert set(others) == {"server", "client-0", "client-1"}
-    for service in others.values():
+    ours = {name: service for name, service in services.items() if service["image"] == "fdstream"}
+    assert set(ours) == {"server", "client-0", "client-1"}
+    for service in ours.values():
         assert service["depends_on"] == {"kafka": {"condition": "service_healthy"}}
         program, name, *options = shlex.split(service["command"])
         assert program == "fdstream"
@@ -71,6 +71,34 @@ def test_server_and_clients_run_commands_that_exist(services: dict[str, Any]) ->
 def test_the_clients_take_different_parts_of_the_data(services: dict[str, Any]) -> None:
     clients = [shlex.split(service["command"]) for name, service in services.items() if "client" in name]
     assert [command[command.index("--data-index") + 1] for command in clients] == ["0", "1"]
+
+
+def test_prometheus_scrapes_every_process_where_it_serves_its_metrics(services: dict[str, Any]) -> None:
+    settings = yaml.safe_load((ROOT / "monitoring" / "prometheus.yml").read_text())
+    (job,) = settings["scrape_configs"]
+    commands = {name: shlex.split(s["command"]) for name, s in services.items() if s["image"] == "fdstream"}
+    served = {f"{name}:{command[command.index('--metrics-port') + 1]}" for name, command in commands.items()}
+    assert set(job["static_configs"][0]["targets"]) == served
+    assert all(command[command.index("--metrics-host") + 1] == "0.0.0.0" for command in commands.values())
+
+
+def test_prometheus_and_grafana_find_the_files_that_they_are_given(services: dict[str, Any]) -> None:
+    mounted = {}
+    for name in ("prometheus", "grafana"):
+        for volume in services[name]["volumes"]:
+            source, inside, mode = volume.split(":")
+            assert (ROOT / source).exists(), volume
+            assert mode == "ro"
+            mounted[inside] = ROOT / source
+    rules = yaml.safe_load(mounted["/etc/prometheus/prometheus.yml"].read_text())["rule_files"]
+    assert [f"/etc/prometheus/{name}" for name in rules] == ["/etc/prometheus/alerts.yml"]
+    provisioning = mounted["/etc/grafana/provisioning"]
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "fdstream.yml").read_text())["providers"]
+    dashboards = mounted[provider["options"]["path"]]
+    home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (dashboards / Path(home).name).exists()
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
 
 
 def test_the_image_holds_what_it_copies() -> None:

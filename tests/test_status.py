@@ -9,6 +9,7 @@ import pytest
 from fdstream.errors import RemoteError
 from fdstream.events import Effects, Entry, Follow, Tick
 from fdstream.log import Lost, Record
+from fdstream.members import MEMBER_SECONDS
 from fdstream.messages import (
     FederationFinished,
     GlobalEvaluated,
@@ -19,7 +20,7 @@ from fdstream.messages import (
     RoundClosed,
     RoundOpened,
 )
-from fdstream.status import MEMBER_SECONDS, Watcher
+from fdstream.status import Watcher
 from fdstream.topics import table
 from tests import test_ledger as scripts
 from tests.test_ledger import MODEL, NONCE, OPENED, closing

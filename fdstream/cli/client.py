@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fdstream.cli import channel, options
+from fdstream.cli import channel, measuring, options
 from fdstream.cli.base import Command, print_result
 
 if TYPE_CHECKING:
     from fdstream.client.connection import Connection
+    from fdstream.instruments import Instruments
     from fdstream.messages import ConfigValue
 
 logger = logging.getLogger("fdstream.client")
@@ -28,6 +29,8 @@ logger = logging.getLogger("fdstream.client")
 @options.data_index
 @options.settings
 @options.heartbeat_period
+@options.metrics_port
+@options.metrics_host
 @options.kafka
 @options.as_json
 @click.pass_context
@@ -44,7 +47,11 @@ def command(
     name = client_id or new_client_id()
     config = values["settings"] | ({} if data_index is None else {"data_index": data_index})
     reported = failed = 0
-    with open_connection(name, config, values) as connection:
+    place = values.pop("metrics_host"), values.pop("metrics_port")
+    with (
+        measuring.measured(values["federation"], "client", *place) as instruments,
+        open_connection(name, config, values, instruments) as connection,
+    ):
         logger.info("taking part", extra={"client": name, "federation": values["federation"]})
         for task, error in work(app, connection):
             facts = {"round": task.round, "training": task.training}
@@ -60,7 +67,7 @@ def command(
 
 
 def open_connection(
-    name: str, config: dict[str, ConfigValue], values: dict[str, Any]
+    name: str, config: dict[str, ConfigValue], values: dict[str, Any], instruments: Instruments
 ) -> AbstractContextManager[Connection]:
     """Over the channel that was chosen."""
     from fdstream.client.connect import connect
@@ -69,8 +76,14 @@ def open_connection(
     if values["grpc"]:
         from fdstream.grpc import start
 
-        server = values["server_address"]
-        return start.connect(server, where, client_id=name, config=config, heartbeat_period_seconds=period)
+        return start.connect(
+            values["server_address"],
+            where,
+            client_id=name,
+            config=config,
+            heartbeat_period_seconds=period,
+            instruments=instruments,
+        )
     return connect(
         values["broker"],
         where,
@@ -78,4 +91,5 @@ def open_connection(
         config=config,
         kafka=values["kafka"],
         heartbeat_period_seconds=period,
+        instruments=instruments,
     )

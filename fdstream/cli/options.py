@@ -191,6 +191,19 @@ heartbeat_period = click.option(  # heartbeat_period_seconds: float
     default=5.0,
     help="How often to say on the members topic that this process is alive.",
 )
+metrics_port = click.option(  # metrics_port: int | None
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    show_default="none",
+    help="Serve metrics for Prometheus there, under /metrics; 0 takes a free port and says which.",
+)
+metrics_host = click.option(  # metrics_host: str
+    "--metrics-host",
+    metavar="HOST",
+    default="127.0.0.1",
+    help="Address to serve metrics on; 0.0.0.0 for every one of this machine.",
+)
 save = click.option(  # save_path: Path | None
     "--save",
     "save_path",

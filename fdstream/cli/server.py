@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from fdstream.cli import channel, options
+from fdstream.cli import channel, measuring, options
 from fdstream.cli.base import LOG_FORMAT, Command, print_result
 from fdstream.cli.param_types import ByteSize
 
 if TYPE_CHECKING:
     from fdstream.app import App
     from fdstream.events import Tell
+    from fdstream.instruments import Instruments
     from fdstream.messages import ConfigValue
     from fdstream.server.run import Plan, ServerRun
 
@@ -55,6 +56,8 @@ MAX_EXTENSIONS = 144  # a day of deadlines of the default length
 @options.settings
 @options.save
 @options.heartbeat_period
+@options.metrics_port
+@options.metrics_host
 @options.kafka
 @options.as_json
 @click.pass_context
@@ -71,7 +74,11 @@ def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **valu
 
     channel.check(ctx, grpc=values["grpc"])
     audience = Audience(log_progress)
-    with open_server(choose_app(ctx, values), make_plan(ctx, values), audience, values) as run:
+    place = values.pop("metrics_host"), values.pop("metrics_port")
+    with (
+        measuring.measured(values["federation"], "server", *place) as instruments,
+        open_server(choose_app(ctx, values), make_plan(ctx, values), audience, values, instruments) as run,
+    ):
         with audience.show(run.core.ledger, Console(stderr=True)) if is_watched(ctx) else nullcontext():
             summary = run.run()
         if as_json:
@@ -83,15 +90,26 @@ def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **valu
 
 
 def open_server(
-    app: App, plan: Plan, observe: Callable[[Tell], None], values: dict[str, Any]
+    app: App,
+    plan: Plan,
+    observe: Callable[[Tell], None],
+    values: dict[str, Any],
+    instruments: Instruments,
 ) -> AbstractContextManager[ServerRun]:
     """Over the channel that was chosen."""
     where, period = values["federation"], values["heartbeat_period_seconds"]
     if values["grpc"]:
         from fdstream.grpc import start
 
-        listen = values["listen"]
-        return start.start_server(listen, where, app, plan, heartbeat_period_seconds=period, observe=observe)
+        return start.start_server(
+            values["listen"],
+            where,
+            app,
+            plan,
+            heartbeat_period_seconds=period,
+            observe=observe,
+            instruments=instruments,
+        )
     from fdstream.server.start import start_server
 
     return start_server(
@@ -102,6 +120,7 @@ def open_server(
         kafka=values["kafka"],
         heartbeat_period_seconds=period,
         observe=observe,
+        instruments=instruments,
     )
 
 

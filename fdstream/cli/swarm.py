@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fdstream.cli import channel, options
+from fdstream.cli import channel, measuring, options
 from fdstream.cli.base import Command, print_result
 from fdstream.cli.param_types import ByteSize, Checked
 from fdstream.messages import MAX_CLIENTS
 
 if TYPE_CHECKING:
     from fdstream.client.swarm import Swarm
+    from fdstream.instruments import Instruments
     from fdstream.log import Log
 
 logger = logging.getLogger("fdstream.swarm")
@@ -56,6 +57,8 @@ WORK = re.compile(r"echo|synthetic|sleep:\d{1,9}(\.\d{1,9})?", re.ASCII)
 )
 @options.seed
 @options.heartbeat_period
+@options.metrics_port
+@options.metrics_host
 @options.kafka
 @options.as_json
 @click.pass_context
@@ -69,23 +72,30 @@ def command(ctx: click.Context, /, as_json: bool, federation: str, grpc: bool, *
 
     channel.check(ctx, grpc=grpc)
     where = {name: values.pop(name) for name in ("broker", "kafka", "server_address")}
+    place = values.pop("metrics_host"), values.pop("metrics_port")
     swarm = make_swarm(values)
-    open_log = over_grpc(where, federation) if grpc else over_kafka(where, federation)
-    logger.info("taking part", extra={"clients": swarm.clients, "federation": federation})
-    totals = run_swarm(swarm, open_log)
+    with measuring.measured(federation, "swarm", *place) as instruments:
+        open_log = over_grpc(where, federation) if grpc else over_kafka(where, federation, instruments)
+        logger.info("taking part", extra={"clients": swarm.clients, "federation": federation})
+        totals = run_swarm(swarm, open_log, instruments)
     logger.info("the federation has finished", extra=asdict(totals))
     if as_json:
         print_result(asdict(totals))
 
 
-def over_kafka(where: dict[str, Any], federation: str) -> Callable[[str], Log]:
+def over_kafka(where: dict[str, Any], federation: str, instruments: Instruments) -> Callable[[str], Log]:
     """What opens a log for the client named; returns once the federation's topics exist."""
     from fdstream.client.connect import wait_for_federation
     from fdstream.topics.kafka_log import KafkaLog
 
     broker, kafka = where["broker"], where["kafka"]
     wait_for_federation(broker, federation, kafka)
-    return lambda client: KafkaLog(broker, federation, client_id=client, settings=kafka)
+
+    def open_log(client: str) -> Log:
+        statistics = instruments.statistics()
+        return KafkaLog(broker, federation, client_id=client, settings=kafka, statistics=statistics)
+
+    return open_log
 
 
 def over_grpc(where: dict[str, Any], federation: str) -> Callable[[str], Log]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from fdstream import keys
 from fdstream.client.connection import NOBODY, Connection, Identity
 from fdstream.heartbeats import Heartbeats
+from fdstream.instruments import UNMEASURED, Instruments
 from fdstream.log import Log
 from fdstream.messages import ConfigValue
 from fdstream.topics.admin import Admin
@@ -55,6 +56,7 @@ def connect(
     heartbeat_period_seconds: float = 5.0,
     key: str | Path | None = None,
     server_key: str | Path | None = None,
+    instruments: Instruments = UNMEASURED,
 ) -> Iterator[Connection]:
     """Take part in a federation from a script's own loop; started before or after the server.
 
@@ -66,14 +68,15 @@ def connect(
     `client_id` names this client (several names make several virtual clients on one connection), `config` is
     merged into each task's config, `kafka` is passed to librdkafka. `key` is the file of a private key that signs
     reports; `server_key` a file or directory of public keys: only federations of these servers are taken part in.
-    Raises `UsageError`, `TransportError`.
+    `instruments` measure. Raises `UsageError`, `TransportError`.
     """
     settings = dict(kafka or {})
     clients = [client_id] if isinstance(client_id, str) else list(client_id or [new_client_id()])
     identity = identity_of(federation, key, server_key)
     wait_for_federation(broker, federation, settings)
-    log = KafkaLog(broker, federation, client_id=clients[0], settings=settings)
-    with taking_part(log, clients, config, heartbeat_period_seconds, identity) as connection:
+    statistics = instruments.statistics()
+    log = KafkaLog(broker, federation, client_id=clients[0], settings=settings, statistics=statistics)
+    with taking_part(log, clients, config, heartbeat_period_seconds, identity, instruments) as connection:
         yield connection
 
 
@@ -92,10 +95,13 @@ def taking_part(
     config: Mapping[str, ConfigValue] | None,
     heartbeat_period_seconds: float,
     identity: Identity = NOBODY,
+    instruments: Instruments = UNMEASURED,
 ) -> Iterator[Connection]:
     """A connection on this log, which it closes, with heartbeats of its own."""
     with (
         Heartbeats(heartbeat_period_seconds) as heartbeats,
-        Connection(log, clients, heartbeats, config=config, identity=identity) as connection,
+        Connection(
+            log, clients, heartbeats, config=config, identity=identity, instruments=instruments
+        ) as connection,
     ):
         yield connection

@@ -23,6 +23,7 @@ from fdstream.dtypes import Array
 from fdstream.errors import FederationFailedError, UsageError
 from fdstream.events import Tell
 from fdstream.heartbeats import Heartbeats, Member
+from fdstream.instruments import UNMEASURED, Instruments
 from fdstream.log import Log
 from fdstream.messages import MAX_NAME_LENGTH, ConfigValue, FederationFinished, Heartbeat, Metrics
 from fdstream.signatures import SigningKey
@@ -87,20 +88,23 @@ class Connection:
         profile: Mapping[str, str] | None = None,
         identity: Identity = NOBODY,
         tell: Callable[[Tell], None] | None = None,
+        instruments: Instruments = UNMEASURED,
     ) -> None:
         _check_names(clients)
         self._can_sign = identity.key is not None
         self.session = Session(clients, lambda: os.urandom(16), identity.pins)
-        self._log = log
+        self._log = instruments.log(log)
+        self._tell = tell or log_told
+        self._instruments = instruments
         self._heartbeats = heartbeats
         self._config = dict(config or {})
         self._profile = dict(profile or {})
-        self._driver = Driver(
-            self.session, log, tell=tell or log_told, monotonic=time.monotonic, key=identity.key
-        )
+        core = instruments.core(self.session)
+        self._driver = Driver(core, self._log, tell=self._hear, monotonic=time.monotonic, key=identity.key)
         self._states: dict[str, str] = {}
         self._members: dict[str, Member] = {}
         self._task: Task | None = None
+        self._began_seconds = 0.0
 
     def __enter__(self) -> Connection:
         self._driver.begin()
@@ -180,14 +184,14 @@ class Connection:
     # Members
 
     def _join(self, client: str) -> None:
-        self._states[client] = "waiting"
+        self._say(client, "waiting")
         self._members[client] = Member(self._log, partial(self._heartbeat, client))
         self._heartbeats.join(self._members[client])
 
     def _leave_all(self) -> None:
         while self._members:
             client, member = self._members.popitem()
-            self._states[client] = "gone"
+            self._say(client, "gone")
             self._heartbeats.leave(member)
 
     # One task
@@ -232,6 +236,7 @@ class Connection:
             "num_rounds": ledger.federation.settings.num_rounds,
         }
         self._task = Task(client, opened.round, opened.training, to_user(named), config, named)
+        self._began_seconds = time.monotonic()
         self._say(client, "training" if opened.training else "evaluating")
         return self._task
 
@@ -247,10 +252,17 @@ class Connection:
         self._driver.perform(self.session.report(task.client, outcome))
         failure = outcome.failure or self.session.refusal(task.client)
         self._say(task.client, "failed" if failure else "waiting")
+        facts = {"client": task.client, "round": task.round, "failure": failure}
+        self._hear(Tell("task answered", facts | {"seconds": time.monotonic() - self._began_seconds}))
         return failure
 
     def _say(self, client: str, state: str) -> None:
         self._states[client] = state
+        self._hear(Tell("client state", {"client": client, "state": state}))
+
+    def _hear(self, tell: Tell) -> None:
+        self._tell(tell)
+        self._instruments.hear(tell)
 
     def _heartbeat(self, client: str) -> Heartbeat:
         return Heartbeat(client, "client", self._states[client], self.session.ledger.round, self._profile)

@@ -19,6 +19,7 @@ from fdstream.client.connection import Connection, Task
 from fdstream.errors import UsageError
 from fdstream.examples import synthetic
 from fdstream.heartbeats import Heartbeats
+from fdstream.instruments import UNMEASURED, Instruments
 from fdstream.log import Log
 from fdstream.weights import UserFunctionError, Weights
 
@@ -66,7 +67,7 @@ class Totals:
     seconds: float
 
 
-def run_swarm(swarm: Swarm, open_log: Callable[[str], Log]) -> Totals:
+def run_swarm(swarm: Swarm, open_log: Callable[[str], Log], instruments: Instruments = UNMEASURED) -> Totals:
     """Take part until the federation has finished. `open_log` makes a connection for the client it names first.
 
     Raises the first error of any connection: `UsageError` for a model of another size,
@@ -75,7 +76,7 @@ def run_swarm(swarm: Swarm, open_log: Callable[[str], Log]) -> Totals:
     began, stop = time.monotonic(), threading.Event()
     groups = swarm.groups
     with Heartbeats(swarm.heartbeat_period_seconds) as heartbeats, ThreadPoolExecutor(len(groups)) as pool:
-        workers = [_Worker(swarm, group, stop) for group in groups]
+        workers = [_Worker(swarm, group, stop, instruments) for group in groups]
         try:
             futures = [pool.submit(worker.run, open_log, heartbeats) for worker in workers]
             ended = wait(futures, return_when=FIRST_EXCEPTION).done
@@ -94,19 +95,25 @@ def _raise_first(futures: Iterable[Future[None]]) -> None:
 class _Worker:
     """One connection and the clients behind it, in a thread of its own."""
 
-    def __init__(self, swarm: Swarm, clients: Sequence[str], stop: threading.Event) -> None:
+    def __init__(
+        self, swarm: Swarm, clients: Sequence[str], stop: threading.Event, instruments: Instruments
+    ) -> None:
         self.reported = 0
         self.failed = 0
         self._swarm = swarm
         self._clients = clients
         self._stop = stop
+        self._instruments = instruments
         self._round = 0
         self._received_seconds = 0.0
 
     def run(self, open_log: Callable[[str], Log], heartbeats: Heartbeats) -> None:
         try:
             log = open_log(self._clients[0])
-            with interrupts.heeding(self._stop), Connection(log, self._clients, heartbeats) as connection:
+            with (
+                interrupts.heeding(self._stop),
+                Connection(log, self._clients, heartbeats, instruments=self._instruments) as connection,
+            ):
                 for task in connection:
                     self._answer(connection, task)
         except interrupts.Stopped:

@@ -18,6 +18,7 @@ from fdstream.grpc.hub import listening
 from fdstream.grpc.local import LocalLog
 from fdstream.grpc.store import Store
 from fdstream.grpc.stream_log import StreamLog
+from fdstream.instruments import UNMEASURED, Instruments
 from fdstream.messages import ConfigValue
 from fdstream.server.run import NOBODY, Connections, Identity, Plan, ServerRun
 from fdstream.topics import table
@@ -36,6 +37,7 @@ def start_server(
     heartbeat_period_seconds: float,
     observe: Callable[[Tell], None],
     identity: Identity = NOBODY,
+    instruments: Instruments = UNMEASURED,
 ) -> Iterator[ServerRun]:
     """The one server of the federation, ready to `run`. Raises `UsageError`, `TransportError`."""
     if plan.chunk_bytes + _HEAD_BYTES > MAX_FRAME_BYTES:
@@ -44,7 +46,9 @@ def start_server(
         )
     specs = table.topic_specs(plan.shards)
     store = Store({spec.name: spec.partitions for spec in specs}, time.time)
-    connections = Connections(federation, lambda _: LocalLog(store), _every_shard(plan.shards), plan.shards)
+    connections = Connections(
+        federation, lambda _: instruments.log(LocalLog(store)), _every_shard(plan.shards), plan.shards
+    )
     writable = {spec.name for spec in specs if spec.writers == "client"}
     with (
         listening(listen, federation, store, writable) as port,
@@ -55,6 +59,7 @@ def start_server(
             heartbeat_period_seconds=heartbeat_period_seconds,
             observe=observe,
             identity=identity,
+            instruments=instruments,
         ) as run,
     ):
         logger.info("listening for clients", extra={"port": port, "federation": federation})
@@ -77,10 +82,11 @@ def connect(
     heartbeat_period_seconds: float = 5.0,
     key: str | Path | None = None,
     server_key: str | Path | None = None,
+    instruments: Instruments = UNMEASURED,
 ) -> Iterator[Connection]:
     """Take part through the server at this address. Raises `UsageError`, `TransportError`."""
     clients = [client_id] if isinstance(client_id, str) else list(client_id)
     who = identity_of(federation, key, server_key)
-    log = StreamLog(server, federation)
-    with taking_part(log, clients, config, heartbeat_period_seconds, who) as connection:
+    log, period = StreamLog(server, federation), heartbeat_period_seconds
+    with taking_part(log, clients, config, period, who, instruments) as connection:
         yield connection

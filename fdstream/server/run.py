@@ -21,6 +21,7 @@ from fdstream.dtypes import Array
 from fdstream.errors import FederationFailedError, UsageError
 from fdstream.events import Tell
 from fdstream.heartbeats import Heartbeats, Member
+from fdstream.instruments import UNMEASURED, Instruments
 from fdstream.keys import TrustFile
 from fdstream.layout import Layout
 from fdstream.ledger import Phase
@@ -93,12 +94,14 @@ class ServerRun:
         heartbeat_period_seconds: float,
         observe: Callable[[Tell], None],
         identity: Identity = NOBODY,
+        instruments: Instruments = UNMEASURED,
     ) -> None:
         self._connections = connections
         self._identity = identity
         self._app = app
         self._plan = plan
         self._observe = observe
+        self._instruments = instruments
         self._stack = ExitStack()
         self._log = connections.open_log("server")
         self.core = Server(
@@ -107,9 +110,8 @@ class ServerRun:
             pins=Pins(connections.federation, identity.servers),
             trust=identity.trust.trust if identity.trust is not None else ANYBODY,
         )
-        self._driver = Driver(
-            self.core, self._log, tell=self._hear, monotonic=time.monotonic, key=identity.key
-        )
+        core = instruments.core(self.core)
+        self._driver = Driver(core, self._log, tell=self._hear, monotonic=time.monotonic, key=identity.key)
         self._heartbeats = Heartbeats(heartbeat_period_seconds)
         self._evaluator = Evaluator(app, lambda: connections.open_log("evaluator"), identity.key)
         self._checked = False
@@ -121,6 +123,8 @@ class ServerRun:
         self._stack.callback(self._log.close)
         self._stack.enter_context(self._heartbeats)
         self._stack.enter_context(self._evaluator)
+        attendance = self._instruments.attending(lambda: self._connections.open_log("attendance"))
+        self._stack.enter_context(attendance)
         member = Member(self._log, self._heartbeat)
         self._heartbeats.join(member)
         self._stack.callback(self._leave, member)
@@ -277,6 +281,7 @@ class ServerRun:
 
     def _hear(self, tell: Tell) -> None:
         self._observe(tell)
+        self._instruments.hear(tell)
 
     def _leave(self, member: Member) -> None:
         self._gone = True

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from fdstream.app import App
 from fdstream.events import Tell
+from fdstream.instruments import UNMEASURED, Instruments
+from fdstream.log import Log
 from fdstream.server.run import NOBODY, Connections, Identity, Plan, ServerRun
 from fdstream.topics.admin import Admin
 from fdstream.topics.kafka_log import KafkaLog
@@ -28,18 +30,26 @@ def start_server(
     heartbeat_period_seconds: float,
     observe: Callable[[Tell], None],
     identity: Identity = NOBODY,
+    instruments: Instruments = UNMEASURED,
 ) -> Iterator[ServerRun]:
     """A server of the federation, ready to `run`. Raises `UsageError`, `TransportError`."""
     standing = _prepare_topics(broker, federation, plan.shards, kafka)
 
-    def open_log(role: str) -> KafkaLog:
-        return KafkaLog(broker, federation, client_id=f"fdstream-{role}", settings=kafka)
+    def open_log(role: str) -> Log:
+        name, statistics = f"fdstream-{role}", instruments.statistics()
+        log = KafkaLog(broker, federation, client_id=name, settings=kafka, statistics=statistics)
+        return instruments.log(log)
 
     with GroupOwnership(broker, federation, client_id="fdstream-server", settings=kafka) as ownership:
         connections = Connections(federation, open_log, ownership.poll, standing)
-        period = heartbeat_period_seconds
         with ServerRun(
-            connections, app, plan, heartbeat_period_seconds=period, observe=observe, identity=identity
+            connections,
+            app,
+            plan,
+            heartbeat_period_seconds=heartbeat_period_seconds,
+            observe=observe,
+            identity=identity,
+            instruments=instruments,
         ) as run:
             yield run
 

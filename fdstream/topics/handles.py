@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -41,6 +41,9 @@ UNKNOWN = (
 # As long as librdkafka lets a request take: a slow link is no lost broker.
 LOST_SECONDS = 60.0
 _ANSWER_SECONDS = 5.0
+
+_STATISTICS_INTERVAL = "statistics.interval.ms"
+STATISTICS_MS = "5000"
 
 _ELECTIONS = (  # what a new topic and a restarted broker answer for a moment; it passes by itself
     KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -75,10 +78,14 @@ def sentence(error: KafkaError, what: str) -> str:
 
 
 class Weather:
-    """The errors of one handle's connection. Passing trouble is logged once until it is over."""
+    """The errors of one handle's connection. Passing trouble is logged once until it is over.
 
-    def __init__(self, bootstrap: str) -> None:
+    `statistics`, if given, hears what producers and consumers say of themselves every few seconds.
+    """
+
+    def __init__(self, bootstrap: str, statistics: Callable[[str], None] | None = None) -> None:
         self._bootstrap = bootstrap
+        self.statistics = statistics
         self._troubled = False
         self._elections = 0  # errors of elections since something passed
         self._permanent: KafkaError | None = None
@@ -125,22 +132,28 @@ def _refuse(error: KafkaException) -> NoReturn:
     raise UsageError(f"librdkafka refuses the Kafka settings: {error.args[0].str().strip()}.") from None
 
 
-def _make(kind: Callable[..., Any], settings: dict[str, str], weather: Weather) -> Any:
+def _make(kind: Callable[..., Any], settings: Mapping[str, Any], weather: Weather) -> Any:
     try:
         return kind({**settings, "error_cb": weather.notice}, logger=_Chatter())
     except KafkaException as error:
         _refuse(error)
 
 
-def make_producer(settings: dict[str, str], weather: Weather) -> Producer:
+def _with_statistics(settings: Mapping[str, str], weather: Weather) -> dict[str, Any]:
+    if weather.statistics is None:
+        return dict(settings)
+    return {_STATISTICS_INTERVAL: STATISTICS_MS, **settings, "stats_cb": weather.statistics}
+
+
+def make_producer(settings: Mapping[str, str], weather: Weather) -> Producer:
     """Errors: UsageError where librdkafka refuses a setting; it names the property."""
-    producer: Producer = _make(Producer, settings, weather)
+    producer: Producer = _make(Producer, _with_statistics(settings, weather), weather)
     return producer
 
 
-def make_consumer(settings: dict[str, str], weather: Weather) -> Consumer:
+def make_consumer(settings: Mapping[str, str], weather: Weather) -> Consumer:
     """Errors: UsageError where librdkafka refuses a setting; it names the property."""
-    consumer: Consumer = _make(Consumer, settings, weather)
+    consumer: Consumer = _make(Consumer, _with_statistics(settings, weather), weather)
     return consumer
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import cache
 
@@ -33,19 +33,26 @@ class KafkaLog:
     `append` may be called from several threads, the rest from one. A followed offset past the end of its
     partition (the topic was made again, or records were lost) raises RemoteError from `poll`. `poll` returns
     early, perhaps empty, when it has called an `on_ack`. A record that cannot be delivered raises
-    TransportError from then on.
+    TransportError from then on. `statistics` hears what librdkafka says of its handles, as JSON, in the thread that
+    polls or appends.
 
     Errors: UsageError for settings that cannot be used; TransportError and RemoteError as above.
     """
 
     def __init__(
-        self, bootstrap: str, federation: str, *, client_id: str, settings: Mapping[str, str]
+        self,
+        bootstrap: str,
+        federation: str,
+        *,
+        client_id: str,
+        settings: Mapping[str, str],
+        statistics: Callable[[str], None] | None = None,
     ) -> None:
         self._bootstrap = bootstrap
         self._prefix = table.full_name(federation, "")
         self._client_id = client_id
         self._settings = dict(settings)
-        self._weather = Weather(bootstrap)
+        self._weather = Weather(bootstrap, statistics)
         self._follower = Follower(self._make_reader, self._weather, self._prefix)
         self._writer = Writer(self._make_producer, self._weather)
         self._questions = Questions(admin_settings(bootstrap, client_id, settings), self._weather)

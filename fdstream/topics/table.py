@@ -77,9 +77,14 @@ _RECORDS: dict[str, frozenset[type]] = {
 }
 
 
+def kind(topic: str) -> str:
+    """What a topic is for, whatever its slot: `control`, `members`, `model`, `updates` …"""
+    return topic.rpartition(".")[2]
+
+
 def records(topic: str) -> frozenset[type]:
     """The record classes that a topic carries; others in it are refused unread."""
-    return _RECORDS[topic.rpartition(".")[2]]
+    return _RECORDS[kind(topic)]
 
 
 def slot_of(round_number: int, slots: int) -> int:

@@ -18,13 +18,14 @@ from fdstream.cli import main
 from fdstream.cli._main import COMMANDS
 from fdstream.config import envvar_of, key_of, options_of
 
-NO_COMMANDS = {"_main", "base", "channel", "options", "param_types", "function"}
+NO_COMMANDS = {"_main", "base", "channel", "function", "measuring", "options", "param_types"}
 WIDTH = 80
 WITHOUT_DEFAULT = {
     "client-id": "ada",
     "data-dir": "folder",
     "data-index": 1,
     "maxclients": 5,
+    "metrics-port": 9464,
     "model-size": "1MB",
     "output": "model.npz",
     "round": 1,
