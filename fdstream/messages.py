@@ -37,6 +37,9 @@ MAX_NUM_EXAMPLES = 1 << 24
 MAX_CONFIG = 256
 MAX_SERVER_KEYS = 64
 MAX_REFUSED = 1000
+MAX_CLIP = 1e12
+STATISTIC_BYTES = 25  # of a squared norm or distance up to 2^200 steps of 2^-72
+MAX_STATISTICS = 256 * 255 // 2
 
 PROTOCOL = 1  # the version in which federations are opened; those of every version up to it are understood
 
@@ -87,6 +90,7 @@ class Settings:
     signed_reports: bool = (
         False  # whether servers take reports of the clients they know, signed, and no others
     )
+    clip: float = 0.0  # Euclidean norm to which longer updates are shortened; 0 for no bound
 
     def __post_init__(self) -> None:
         within("num_rounds", self.num_rounds, 1, 1 << 31)
@@ -100,6 +104,7 @@ class Settings:
         text("strategy", self.strategy)
         codec(self.codec)
         model_codec(self.model_codec)
+        within("clip", self.clip, 0.0, MAX_CLIP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,19 +282,30 @@ class FederationFinished:
 
 @dataclass(frozen=True, slots=True)
 class ShardVerdict:
-    """shards: which of a closing's reports this shard cannot take. The first of (round, ordinal, shard) counts."""
+    """shards: which of a closing's reports this shard cannot take. The first of (round, ordinal, shard) counts.
+
+    `statistics` holds what the aggregation rule needs of the reports' slices, `STATISTIC_BYTES` each, unsigned and
+    little-endian: for clipping a squared norm for each accepted report in order; for Krum a squared distance for each
+    pair of them, (0, 1), (0, 2) … (1, 2) …; 0 where a report is left out.
+    """
 
     nonce: bytes
     round: int
     ordinal: int
     shard: int
     excluded: tuple[Exclusion, ...]
+    statistics: bytes = b""
     signature: Signature | None = None
 
     def __post_init__(self) -> None:
         within("round", self.round, 1, 1 << 31)
         within("ordinal", self.ordinal, 1, 1 << 31)
         within("shard", self.shard, 0, MAX_SHARDS - 1)
+        count, rest = divmod(len(self.statistics), STATISTIC_BYTES)
+        if rest or count > MAX_STATISTICS:
+            raise ValueError(
+                f"statistics has {len(self.statistics)} bytes, not at most {MAX_STATISTICS} times {STATISTIC_BYTES}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

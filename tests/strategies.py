@@ -14,10 +14,12 @@ from fdstream.dtypes import DTYPES
 from fdstream.layout import MAX_DIMENSIONS, TensorSpec
 from fdstream.messages import (
     MAX_CLIENTS,
+    MAX_CLIP,
     MAX_METRIC,
     MAX_NUM_EXAMPLES,
     MAX_OFFSET,
     MAX_SHARDS,
+    STATISTIC_BYTES,
     Exclusion,
     FederationFinished,
     FederationOpened,
@@ -89,6 +91,7 @@ def settings(draw: st.DrawFn) -> Settings:
         final_evaluation=draw(st.booleans()),
         codec=draw(st.sampled_from(["full", "bfloat16", "int8", "topk:0.01"])),
         model_codec=draw(st.sampled_from(["full", "float32", "float16", "int8"])),
+        clip=draw(st.floats(0.0, MAX_CLIP)),
     )
 
 
@@ -167,6 +170,7 @@ _FIELDS: Mapping[type, Mapping[str, st.SearchStrategy[Any]]] = {
         "ordinal": counts,
         "shard": shards,
         "excluded": tuples_of(st.builds(Exclusion, report=offsets, reason=texts)),
+        "statistics": tuples_of(st.binary(min_size=STATISTIC_BYTES, max_size=STATISTIC_BYTES)).map(b"".join),
     },
     ShardResult: {"nonce": ids, "round": counts, "ordinal": counts, "shard": shards, "model": shard_models},
     Report: {

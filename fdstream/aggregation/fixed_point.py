@@ -1,7 +1,7 @@
 """Exact, order-free, invertible sums of weighted updates.
 
-A value v with weight n contributes q(v*n): the product in float64 (exact for float32 values), rounded
-half-even to a multiple of 2^-52. The sum of such multiples is kept in two int64 limbs, `hi` in halves and
+A value v with weight n contributes q(v*n): the product in float64 (exact for float32 values and whole weights),
+rounded half-even to a multiple of 2^-52. The sum of such multiples is kept in two int64 limbs, `hi` in halves and
 `lo` in steps of 2^-52, both modulo 2^64. Integer addition is associative and has an inverse, so neither the
 order nor what was added and taken out again can show in the result, and only the final sum has to fit.
 
@@ -22,7 +22,6 @@ One sum must not be used by two threads at once; different sums may (numpy relea
 
 from __future__ import annotations
 
-import operator
 from typing import Any, Final
 
 import numpy as np
@@ -47,10 +46,11 @@ _FOLDS_PER_CARRY: Final = 1024  # each moves `lo` by at most 2^50, so it stays b
 _BLOCK_ELEMENTS: Final = 1 << 18  # a default chunk is one block: shorter calls make threads queue for the GIL
 
 
-def admissible(values: Values, weight: int) -> bool:
+def admissible(values: Values, weight: float) -> bool:
     """Whether every value is finite and |value * weight| is at most `MAX_WEIGHTED_VALUE`.
 
-    `values` is float32 or float64; raises `ValueError` for a weight outside 1 to `MAX_NUM_EXAMPLES`.
+    `values` is float32 or float64; raises `ValueError` for a weight that is not above 0 and at most
+    `MAX_NUM_EXAMPLES`.
     """
     factor = _factor(weight)
     if values.size == 0:
@@ -73,7 +73,7 @@ class FixedPointSum:
         self._constants = 0  # adds minus subtracts whose constants are still in the limbs
         self._folds = 0  # adds plus subtracts since the last carry
 
-    def add(self, values: Values, weight: int) -> None:
+    def add(self, values: Values, weight: float) -> None:
         """Add `values` (float32 or float64, [size]) times `weight`.
 
         Raises `ValueError`, changing nothing, for what is not `admissible` or has another shape or dtype.
@@ -87,7 +87,7 @@ class FixedPointSum:
         self._lo.fill(0)
         self._constants = self._folds = 0
 
-    def subtract(self, values: Values, weight: int) -> None:
+    def subtract(self, values: Values, weight: float) -> None:
         """Take out what `add` with the same arguments put in; raises like it."""
         self._fold(values, weight, np.subtract)
         self._constants -= 1
@@ -102,7 +102,7 @@ class FixedPointSum:
             total[wide] = (self._hi[wide] * 4 + (self._lo[wide] > 0)) * np.float64(0.125)
         return total
 
-    def _fold(self, values: Values, weight: int, fold: np.ufunc) -> None:
+    def _fold(self, values: Values, weight: float, fold: np.ufunc) -> None:
         if values.shape != self._hi.shape or values.dtype not in (np.float32, np.float64):
             raise ValueError(
                 f"cannot add {values.dtype.name}{list(values.shape)} to {self._hi.size} elements"
@@ -147,9 +147,9 @@ def _fold_block(
     fold(lo, x.view(np.int64), out=lo)
 
 
-def _factor(weight: int) -> np.float64:
-    if not 1 <= operator.index(weight) <= MAX_NUM_EXAMPLES:
-        raise ValueError(f"a weight is {weight}, outside 1 to {MAX_NUM_EXAMPLES}")
+def _factor(weight: float) -> np.float64:
+    if not 0 < weight <= MAX_NUM_EXAMPLES:
+        raise ValueError(f"a weight is {weight}, not above 0 and at most {MAX_NUM_EXAMPLES}")
     return np.float64(weight)
 
 

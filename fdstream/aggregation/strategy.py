@@ -1,6 +1,6 @@
-"""What a strategy is: how a cohort's mean update becomes the next weights, element by element.
+"""What a strategy is: how a cohort's updates become one (its rule), and that one the next weights (its step).
 
-A strategy only uses + - * / and square roots of float64, elementwise and in a written order, so that every
+A step only uses + - * / and square roots of float64, elementwise and in a written order, so that every
 machine computes the same bytes (IEEE 754 rounds these operations correctly, and numpy fuses none of them). It
 sees neither shapes nor dtypes nor the other elements, hence it works on any slice of the model.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fdstream.aggregation.rule import MEAN, Rule
 from fdstream.errors import UsageError
 
 Vector = npt.NDArray[np.float64]
@@ -29,7 +30,9 @@ class Strategy:
     hyper: Mapping[str, float] = field(hash=False)
     initial: tuple[float, ...] = field(compare=False)  # what each part of the state starts as
     step: Step = field(compare=False, repr=False)
-    """step(weights [n], mean_update [n], state) -> (new weights [n], new state); writes to no argument."""
+    """step(weights [n], aggregate [n], state) -> (new weights [n], new state); writes to no argument."""
+    rule: Rule = MEAN
+    """How the cohort's updates become the aggregate."""
 
     @property
     def state_parts(self) -> int:
@@ -38,8 +41,12 @@ class Strategy:
 
     @property
     def text(self) -> str:
-        """The canonical spelling, which `strategies.strategy` reads back: `fedavg:lr=1.0`."""
-        return f"{self.name}:" + ",".join(f"{name}={value!r}" for name, value in self.hyper.items())
+        """The canonical spelling, which `strategies.strategy` reads back: `fedavg:lr=1.0`, `median`."""
+        return ":".join([self.name, *filter(None, [self._hyper_text])])
+
+    @property
+    def _hyper_text(self) -> str:
+        return ",".join(f"{name}={value!r}" for name, value in self.hyper.items())
 
     def initial_state(self, size: int, dtype: np.dtype[Any]) -> tuple[npt.NDArray[Any], ...]:
         """The state before the first round: `state_parts` vectors [size] of `dtype`, the update dtype."""

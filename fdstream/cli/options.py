@@ -22,7 +22,7 @@ from fdstream.cli.param_types import (
     KeyValue,
     Spelled,
 )
-from fdstream.messages import MAX_CLIENTS, MAX_NAME_LENGTH, MAX_OFFSET, MAX_SHARDS
+from fdstream.messages import MAX_CLIENTS, MAX_CLIP, MAX_NAME_LENGTH, MAX_OFFSET, MAX_SHARDS
 
 _ROUNDS = click.IntRange(1, 2**31)
 _CLIENTS = click.IntRange(1, MAX_CLIENTS)
@@ -106,7 +106,17 @@ strategy = click.option(  # strategy: str
     "--strategy",
     metavar="NAME[:KEY=VALUE,...]",
     default="fedavg",
-    help="How updates become the next model: fedavg, fedavgm, fedadam, fedyogi or fedadagrad.",
+    help="How updates become the next model: fedavg, fedavgm, fedadam, fedyogi or fedadagrad; or, to withstand lying "
+    "clients, median, trimmed-mean:BETA, krum:F or multi-krum:F,M.",
+)
+clip = click.option(  # clip: float, 0 for no bound
+    "--clip",
+    type=FiniteRange(0.0, MAX_CLIP),
+    metavar="NORM",
+    default=0.0,
+    show_default="no bound",
+    help="Shorten every update to this Euclidean norm, and count each client once. For the strategies that take a "
+    "mean: fedavg, fedavgm, fedadam, fedyogi and fedadagrad.",
 )
 codec = click.option(  # codec: str
     "--codec",

@@ -47,6 +47,7 @@ MAX_EXTENSIONS = 144  # a day of deadlines of the default length
 @options.deadline
 @options.fraction
 @options.strategy
+@options.clip
 @options.codec
 @options.model_codec
 @options.shards
@@ -144,7 +145,7 @@ def choose_app(ctx: click.Context, values: dict[str, Any]) -> App:
 
 def make_plan(ctx: click.Context, values: dict[str, Any]) -> Plan:
     """The settings to open a federation with, and which of them were asked for."""
-    from fdstream.aggregation.strategies import strategy
+    from fdstream.aggregation.strategies import strategy, strategy_of
     from fdstream.codecs import codec, model_codec
     from fdstream.errors import UsageError
     from fdstream.messages import Settings
@@ -168,7 +169,9 @@ def make_plan(ctx: click.Context, values: dict[str, Any]) -> Plan:
         final_evaluation=True,
         codec=codec(values["codec"]).text,
         model_codec=model_codec(values["model_codec"]).text,
+        clip=values["clip"],
     )
+    strategy_of(settings)  # refused here, before anything starts
     config: dict[str, ConfigValue] = {"seed": values["seed"], **values["settings"]}
     return Plan(settings, values["chunk_bytes"], values["shards"], config, chosen(ctx, values["settings"]))
 

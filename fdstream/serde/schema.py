@@ -43,7 +43,7 @@ def fingerprint_of(schema: Schema) -> bytes:
 
 def ends_in_data(schema: Schema) -> bool:
     """Whether the record is a head followed by bulk data."""
-    return bool(schema["fields"][-1]["type"] == "bytes")
+    return bool(schema["fields"][-1]["name"] == "data")
 
 
 def head_of(schema: Schema) -> Schema:

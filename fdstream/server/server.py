@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from fdstream.aggregation.strategies import Strategy, strategy
+from fdstream.aggregation.strategies import Strategy, strategy_of
 from fdstream.errors import RemoteError
 from fdstream.events import Effects, Ends, Entry, Event, Follow, ReadEnds, Tell, Tick, Uploaded
 from fdstream.ledger import Ledger, Phase, lost_history
@@ -18,6 +18,7 @@ from fdstream.server.book import ACCEPTED, FAILED, ReportBook
 from fdstream.server.coordinator import Coordinator
 from fdstream.server.opening import Opening, Proposal
 from fdstream.server.refusals import Refusals
+from fdstream.server.rereading import Room
 from fdstream.server.shard import ShardOwner
 from fdstream.topics import table
 from fdstream.trust import ANYBODY, NO_PINS, Pins, Trust
@@ -49,6 +50,7 @@ class Server:
         self._follows_shards = False
         self._lost: list[Lost] = []  # to be judged once caught up
         self._strategy: Strategy | None = None
+        self._room = Room()
 
     @property
     def caught_up(self) -> bool:
@@ -70,7 +72,7 @@ class Server:
 
     def propose(self, proposal: Proposal) -> Effects:
         """Open the federation with this, unless somebody else's FederationOpened comes first."""
-        self._opening = Opening(proposal, strategy(proposal.settings.strategy), self._new_id)
+        self._opening = Opening(proposal, strategy_of(proposal.settings), self._new_id)
         return self._opening.begin()
 
     def assign(self, shards: Iterable[int]) -> Effects:
@@ -237,7 +239,7 @@ class Server:
         assert entry is not None
         before = {shard: owner for shard, owner in self.owners.items() if owner.round == opened.round - 1}
         self._working_on = opened.round
-        self._strategy = strategy(self.ledger.federation.settings.strategy)
+        self._strategy, self._room = strategy_of(self.ledger.federation.settings), Room()
         self.owners = {}
         signed = self.ledger.federation.settings.signed_reports
         self.book = ReportBook(opened, entry.record.offset, signed=signed, trust=self._trust)
@@ -256,7 +258,9 @@ class Server:
         assert self._strategy is not None
         effects: Effects = []
         for shard in sorted(set(shards) & set(self.ledger.layout.active_shards) - self.owners.keys()):
-            owner = ShardOwner(shard, self.ledger, self._strategy, self._new_id, before.get(shard))
+            owner = ShardOwner(
+                shard, self.ledger, self._strategy, self._new_id, before.get(shard), self._room
+            )
             self.owners[shard] = owner
             effects += owner.begin()
         return effects

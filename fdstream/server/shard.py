@@ -6,10 +6,9 @@ knows nothing of other shards but what the ledger says, and can be rebuilt from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from fdstream.aggregation.fixed_point import FixedPointSum
 from fdstream.aggregation.strategies import Strategy
 from fdstream.codecs import Codec, for_dtype
 from fdstream.digests import chunk_digest, shard_digest
@@ -24,32 +23,21 @@ from fdstream.messages import (
     Message,
     ModelChunk,
     Report,
+    RoundClosing,
     ShardModel,
     ShardResult,
     ShardVerdict,
     UpdateChunk,
 )
+from fdstream.server.aggregate import Aggregate, Sums
 from fdstream.server.book import ReportBook
 from fdstream.server.broadcast import Broadcast
 from fdstream.server.parts import PartsReader, Place, ShardParts
+from fdstream.server.rereading import Room
+from fdstream.server.statistics import of_cohort
 from fdstream.topics import table
 
 MAX_REASONS = 1000
-
-
-@dataclass(slots=True)
-class _Update:
-    """What this shard has seen of one attempt."""
-
-    num_examples: int
-    digests: dict[int, bytes] = field(default_factory=dict)  # chunk index -> digest
-    end: int = 0  # one past the offset of its last chunk
-    folded: dict[int, int] = field(default_factory=dict)  # chunk index -> offset, of those in the sums
-    fault: str | None = None
-
-
-def _new_sums(specs: Iterable[ChunkSpec]) -> dict[int, FixedPointSum]:
-    return {spec.index: FixedPointSum(spec.size) for spec in specs}
 
 
 class ShardOwner:
@@ -62,8 +50,12 @@ class ShardOwner:
         strategy: Strategy,
         new_attempt: Callable[[], bytes],
         before: ShardOwner | None = None,
+        room: Room | None = None,
     ) -> None:
-        """`before` worked on the round before this: its result is this round's model, its memory is used again."""
+        """`before` worked on the round before this: its result is this round's model, its memory is used again.
+
+        `room` is for updates that are read again; the owners of one server share it.
+        """
         opened = ledger.round_opened
         self.shard = shard
         self.ledger = ledger
@@ -74,20 +66,25 @@ class ShardOwner:
         self._broadcast = Broadcast(strategy, ledger.model_codec, ledger.federation.settings.seed)
         self._new_attempt = new_attempt
         self._specs = {spec.index: spec for spec in ledger.layout.chunks_of(shard)}
-        self._sums = before.cleared_sums() if before else _new_sums(self._specs.values())
-        self._updates: dict[bytes, _Update] = {}
-        self._subtracting: set[int] = set()
+        self._aggregate = Aggregate(
+            strategy.rule,
+            self._specs,
+            (self._updates_topic, shard),
+            self._values,
+            room or Room(),
+            before.cleared_sums() if before else None,
+        )
+        self._updates = self._aggregate.updates
+        self._left_out: tuple[Exclusion, ...] = ()
+        self._cohort: list[tuple[bytes, int]] = []  # attempts and numbers of examples
         self._done: set[tuple[str, int]] = set()
         self._reader = PartsReader(ledger.layout, shard, self._broadcast, opened.model[shard])
         self._parts = self._verified(before.next_parts if before else None)
         self._uploaded: dict[str, int] = {}
 
-    def cleared_sums(self) -> dict[int, FixedPointSum]:
+    def cleared_sums(self) -> Sums:
         """The memory of this round's sums, for the next; this owner is done."""
-        sums, self._sums = self._sums, {}
-        for total in sums.values():
-            total.clear()
-        return sums
+        return self._aggregate.cleared_sums()
 
     # Topics of this round
 
@@ -128,7 +125,8 @@ class ShardOwner:
     @property
     def needed_of_updates(self) -> int:
         """The first offset of this round's updates that is still to be read, for the first time or again."""
-        return min(self._subtracting, default=self.next_offset)
+        again = self._aggregate.first_wanted
+        return self.next_offset if again is None else min(again, self.next_offset)
 
     def on_model(self, entry: Entry) -> Effects:
         """A record of the model or state partition of this shard."""
@@ -145,8 +143,7 @@ class ShardOwner:
     def on_update(self, entry: Entry) -> str | None:
         """A record of the updates partition of this shard; the reason if it is refused."""
         offset = entry.record.offset
-        if offset in self._subtracting:
-            self._subtract(entry)
+        self._aggregate.take_again(entry)
         # Beyond the end of a closing nothing is read; if the round goes on, `duties` asks for it again.
         if offset != self.next_offset or offset >= self._end():
             return None
@@ -177,6 +174,7 @@ class ShardOwner:
         if self.ledger.ordinal > 1 and self._once("go on"):
             # What lay beyond the end of the closing before was not taken; several phases may have passed at once.
             effects.append(Follow(self._updates_topic, self.shard, self.next_offset))
+        self._aggregate.leave_all_but((self.ledger.phase, self.ledger.ordinal))
         if self.ledger.phase is Phase.COMPARING:
             effects += self._compare(book)
         if self.ledger.phase is Phase.PUBLISHING:
@@ -196,7 +194,7 @@ class ShardOwner:
         refusal = self._refusal(chunk)
         if refusal is not None:
             return refusal
-        update = self._updates.setdefault(chunk.attempt, _Update(chunk.num_examples))
+        update = self._aggregate.update_of(chunk)
         if chunk.index in update.digests:
             return "duplicate"
         update.digests[chunk.index] = chunk_digest(chunk.data)
@@ -204,23 +202,11 @@ class ShardOwner:
         if chunk.num_examples != update.num_examples:
             update.fault = "its chunks name different numbers of examples"
             return update.fault
-        fault = self._fold(chunk)
+        fault = self._aggregate.fold(chunk, update)
         if fault is not None:
             update.fault = fault
             return fault
-        update.folded[chunk.index] = entry.record.offset
-        return None
-
-    def _fold(self, chunk: UpdateChunk) -> str | None:
-        """Add a chunk to the sums, or say why it cannot be."""
-        try:
-            values = self._values(chunk)
-        except ValueError as error:
-            return f"the codec cannot read it: {error}"
-        try:
-            self._sums[chunk.index].add(values, chunk.num_examples)
-        except ValueError:
-            return "a value is not finite or beyond the limit"
+        update.offsets[chunk.index] = entry.record.offset
         return None
 
     def _refusal(self, chunk: UpdateChunk) -> str | None:
@@ -242,13 +228,6 @@ class ShardOwner:
     def _codec(self, spec: ChunkSpec) -> Codec:
         return for_dtype(self.ledger.codec, spec.dtype)
 
-    def _subtract(self, entry: Entry) -> None:
-        chunk = entry.message
-        assert isinstance(chunk, UpdateChunk), "a record changed after it was folded"
-        self._sums[chunk.index].subtract(self._values(chunk), chunk.num_examples)
-        del self._updates[chunk.attempt].folded[chunk.index]
-        self._subtracting.discard(entry.record.offset)
-
     # Comparing
 
     def _compare(self, book: ReportBook) -> Effects:
@@ -256,15 +235,28 @@ class ShardOwner:
         assert closing is not None
         if self.next_offset < closing.updates_end[self.shard] or not book.covers(closing.accepted):
             return []
-        if not self._once("verdict"):
+        if self._once("exclude"):
+            self._left_out = tuple(
+                # Reasons are for people; a verdict on very many reports has room for the first only.
+                exclusion if place < MAX_REASONS else Exclusion(exclusion.report, "")
+                for place, exclusion in enumerate(self._exclusions(closing.accepted, book))
+            )
+        if ("verdict", closing.ordinal) in self._done:
             return []
-        excluded = tuple(
-            # Reasons are for people; a verdict on very many reports has room for the first only.
-            exclusion if place < MAX_REASONS else Exclusion(exclusion.report, "")
-            for place, exclusion in enumerate(self._exclusions(closing.accepted, book))
-        )
-        verdict = ShardVerdict(self.nonce, self.round, closing.ordinal, self.shard, excluded)
-        return [self._write(verdict)]
+        statistics = self._aggregate.statistics(closing.ordinal, self._candidates(closing, book))
+        if not isinstance(statistics, bytes) or not self._once("verdict"):
+            return statistics if isinstance(statistics, list) else []
+        left_out = self._left_out
+        return [
+            self._write(
+                ShardVerdict(self.nonce, self.round, closing.ordinal, self.shard, left_out, statistics)
+            )
+        ]
+
+    def _candidates(self, closing: RoundClosing, book: ReportBook) -> list[bytes | None]:
+        """The attempts of the accepted reports; None for those that this shard leaves out."""
+        left_out = {exclusion.report for exclusion in self._left_out}
+        return [None if offset in left_out else book.reports[offset].attempt for offset in closing.accepted]
 
     def _exclusions(self, accepted: tuple[int, ...], book: ReportBook) -> Iterator[Exclusion]:
         named: set[bytes] = set()
@@ -304,18 +296,19 @@ class ShardOwner:
         behind = self.next_offset < closing.updates_end[self.shard]
         if behind or self._parts is None or not book.covers(closing.accepted):
             return []
-        if not self._subtracting and ("publish", closing.ordinal) not in self._done:
-            back = self._take_out(book)
-            if back:
-                return back
-        if self._subtracting or not self._once("publish"):
+        if ("publish", closing.ordinal) in self._done:
             return []
-        num_examples = sum(report.num_examples for report in self._cohort(book))
-        self.next_parts = self._apply(self._parts, num_examples)
+        if self._once("cohort"):
+            reports = self._checked_cohort(book)
+            self._cohort = [(report.attempt, report.num_examples) for report in reports]
+        waiting = self._aggregate.complete(closing.ordinal, self._cohort, lambda: self._statistics(closing))
+        if waiting is not None or not self._once("publish"):
+            return waiting or []
+        self.next_parts = self._apply(self._parts)
         return self._upload(self.next_parts)
 
-    def _cohort(self, book: ReportBook) -> list[Report]:
-        """The cohort's reports, each with all its chunks in the sums: better no model than half a one."""
+    def _checked_cohort(self, book: ReportBook) -> list[Report]:
+        """The cohort's reports, each with all its chunks here: better no model than half a one."""
         reports = [book.reports[offset] for offset in self.ledger.cohort]
         for report in reports:
             fault = self._fault(report)
@@ -326,24 +319,19 @@ class ShardOwner:
                 )
         return reports
 
-    def _take_out(self, book: ReportBook) -> Effects:
-        """Read again what is in the sums and must not be."""
-        cohort = {report.attempt for report in self._cohort(book)}
-        self._subtracting = {
-            offset
-            for attempt, update in self._updates.items()
-            if attempt not in cohort
-            for offset in update.folded.values()
-        }
-        if not self._subtracting:
-            return []
-        return [Follow(self._updates_topic, self.shard, min(self._subtracting))]
+    def _statistics(self, closing: RoundClosing) -> Sequence[Any]:
+        """What the verdicts say of the cohort's whole updates."""
+        verdicts = [verdict for verdict in self.ledger.verdicts if verdict is not None]
+        return of_cohort(self._aggregate.rule.statistic, closing, self.ledger.cohort, verdicts)
 
-    def _apply(self, parts: ShardParts, num_examples: int) -> ShardParts:
+    def _apply(self, parts: ShardParts) -> ShardParts:
         chunks: dict[Place, Array] = {}
-        for index, total in self._sums.items():
+        aggregate = self._aggregate
+        for index, spec in self._specs.items():
             old = parts.of_chunk(index, self._broadcast.state_parts)
-            new = self._broadcast.next(self._specs[index], old, total.total(), num_examples, self.round + 1)
+            new = self._broadcast.next(
+                spec, old, aggregate.total(index), aggregate.total_weight, self.round + 1
+            )
             chunks |= {(part, index): array for part, array in enumerate(new)}
         return ShardParts.of(chunks)
 

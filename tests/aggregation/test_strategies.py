@@ -45,6 +45,7 @@ TWINS: dict[str, Twin] = {
     "fedadagrad": adaptive_twin(lambda v, dd, _: v + dd),
     "fedadam": adaptive_twin(lambda v, dd, h: h["beta2"] * v + (1 - h["beta2"]) * dd),
     "fedyogi": adaptive_twin(lambda v, dd, h: v - (1 - h["beta2"]) * dd * sign(v - dd)),
+    **dict.fromkeys(("median", "trimmed-mean", "krum", "multi-krum"), lambda w, d, state, _: (w + d, state)),
 }
 
 NUMBERS = st.one_of(st.floats(-1e6, 1e6), st.floats(-1e-6, 1e-6), st.sampled_from([0.0, 1.0, -1e-3]))
@@ -54,7 +55,16 @@ SETTINGS = {
     "momentum": st.floats(0, 1, exclude_max=True),
     "beta1": st.floats(0, 1, exclude_max=True),
     "beta2": st.floats(0, 1, exclude_max=True),
+    "beta": st.floats(0, 0.5, exclude_min=True, exclude_max=True),
+    "f": st.integers(1, 256),
+    "m": st.integers(1, 256),
 }
+SPELLINGS = {"trimmed-mean": "trimmed-mean:0.2", "krum": "krum:1", "multi-krum": "multi-krum:1,2"}
+
+
+def plain(name: str) -> Strategy:
+    """With as few hyperparameters as may be."""
+    return strategy(SPELLINGS.get(name, name))
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -62,7 +72,7 @@ SETTINGS = {
 def test_rounds_equal_the_scalar_twin_bit_for_bit(
     name: str, data: st.DataObject, means: list[list[float]]
 ) -> None:
-    hyper = {key: data.draw(SETTINGS[key], key) for key in strategy(name).hyper}
+    hyper = {key: data.draw(SETTINGS[key], key) for key in plain(name).hyper}
     chosen = STRATEGIES[name](**hyper)
     weights = np.array(data.draw(st.lists(NUMBERS, min_size=3, max_size=3)))
     twins: list[tuple[float, Scalars]] = [(w, chosen.initial) for w in weights.tolist()]
@@ -77,7 +87,7 @@ def test_rounds_equal_the_scalar_twin_bit_for_bit(
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_elements_do_not_see_each_other_and_arguments_stay_as_they_were(name: str) -> None:
-    chosen = strategy(name)
+    chosen = plain(name)
     rng = np.random.default_rng(1)
     weights, mean = rng.standard_normal((2, 1001))
     state = tuple(np.abs(part + rng.standard_normal(1001)) for part in chosen.initial)
@@ -90,9 +100,9 @@ def test_elements_do_not_see_each_other_and_arguments_stay_as_they_were(name: st
     assert [array.tobytes() for array in (weights, mean, *state)] == before
 
 
-@pytest.mark.parametrize(("name", "parts"), list(zip(STRATEGIES, (0, 1, 2, 2, 2), strict=True)))
+@pytest.mark.parametrize(("name", "parts"), list(zip(STRATEGIES, (0, 1, 2, 2, 2, 0, 0, 0, 0), strict=True)))
 def test_state_parts_say_how_much_state_a_step_takes_and_gives(name: str, parts: int) -> None:
-    chosen = strategy(name)
+    chosen = plain(name)
     state = chosen.initial_state(2, np.dtype(np.float32))
     assert len(state) == chosen.state_parts == parts
     assert all(part.dtype == np.float32 and part.shape == (2,) for part in state)
@@ -115,11 +125,21 @@ def test_adaptive_second_moments_start_at_tau_squared_and_stay_positive(name: st
 @pytest.mark.parametrize("name", STRATEGIES)
 @given(st.data())
 def test_the_canonical_text_reads_back_to_the_same_strategy(name: str, data: st.DataObject) -> None:
-    chosen = STRATEGIES[name](**{key: data.draw(SETTINGS[key]) for key in strategy(name).hyper})
+    chosen = STRATEGIES[name](**{key: data.draw(SETTINGS[key]) for key in plain(name).hyper})
     again = strategy(chosen.text)
     assert again == chosen
     assert (again.text, again.initial) == (chosen.text, chosen.initial)
     assert hash(again) == hash(chosen)
+
+
+def test_hyperparameters_may_stand_in_their_order() -> None:
+    assert strategy("fedadam:0.1,tau=1e-2") == strategy("fedadam:lr=0.1,tau=0.01")
+    assert [strategy(text).text for text in ("median", *SPELLINGS.values())] == [
+        "median",
+        "trimmed-mean:beta=0.2",
+        "krum:f=1",
+        "multi-krum:f=1,m=2",
+    ]
 
 
 def test_settings_left_out_keep_their_defaults() -> None:
@@ -147,6 +167,17 @@ def test_settings_left_out_keep_their_defaults() -> None:
         ("fedyogi:beta2=-0.1", "beta2 is -0.1; it must be"),
         ("fedadagrad:beta1=nan", "beta1 is nan; it must be"),
         ("fedadagrad:tau=0", "tau is 0; it must be above 0"),
+        ("fedadam:0.1,0.9,0.9,0.1,5", "'5' is not one of its settings"),
+        ("fedadam:0.1,lr=1", "'lr' is given twice"),
+        ("median:0.1", "median: '0.1' is not one of its settings; it has none"),
+        ("trimmed-mean", "say its beta, as in trimmed-mean:beta=0.1"),
+        ("trimmed-mean:0.5", "beta is 0.5; it must be above 0 and below 0.5"),
+        ("trimmed-mean:nan", "beta is nan; it must be"),
+        ("krum", "krum: say its f, as in krum:f=1"),
+        ("krum:0", "f is 0; it must be a whole number from 1 to 256"),
+        ("krum:1.5", "f is 1.5; it must be a whole number"),
+        ("krum:inf", "f is inf; it must be a whole number"),
+        ("multi-krum:2", "multi-krum: say its m, as in multi-krum:f=1,m=2"),
     ],
 )
 def test_bad_texts_are_refused_with_a_sentence(text: str, words: str) -> None:

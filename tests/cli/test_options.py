@@ -33,6 +33,7 @@ TYPED: dict[str, tuple[str, str, object]] = {
     "fraction": ("0.25", "fraction", 0.25),
     "shards": ("2", "shards", 2),
     "strategy": ("fedadam:lr=0.1", "strategy", "fedadam:lr=0.1"),
+    "clip": ("2.5", "clip", 2.5),
     "codec": ("topk:0.01", "codec", "topk:0.01"),
     "model-codec": ("bfloat16", "model_codec", "bfloat16"),
     "chunk-bytes": ("1MB", "chunk_bytes", 1_000_000),

@@ -147,6 +147,8 @@ def test_the_seed_is_in_the_config_and_may_be_set_apart() -> None:
         (("--maxclients", "1"), "--maxclients 1 is below --minclients 2"),
         (("--strategy", "fedavx"), "there is no strategy 'fedavx'"),
         (("--strategy", "fedadam:rate=1"), "rate"),
+        (("--strategy", "krum:2", "--minclients", "6"), "it needs 2f + 3 = 7 clients"),
+        (("--strategy", "median", "--minclients", "3", "--clip", "1"), "median needs no clipping"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_a_broker_is_asked(

@@ -10,6 +10,7 @@ import pytest
 
 from fdstream import layout, messages, ranges
 from fdstream.aggregation.fixed_point import MAX_WEIGHTED_VALUE
+from fdstream.aggregation.rule import MAX_MEASURED_CLIENTS, MAX_PAIRED_CLIENTS
 from fdstream.client.session import MAX_TRIES
 from fdstream.digests import shard_digest
 from fdstream.dtypes import DTYPES, update_dtype
@@ -112,6 +113,8 @@ def test_limits_are_those_of_the_code() -> None:
         "chunk_bytes": f"{MAX_DATA_BYTES:,}, at least {layout.MIN_CHUNK_BYTES}",
         "reports of one client in a round": f"{MAX_REPORTS_OF_A_CLIENT}",
         "magnitude of update value times num_examples": f"2^{int(MAX_WEIGHTED_VALUE).bit_length() - 1}",
+        "clients in a round with Krum or Multi-Krum": f"{MAX_PAIRED_CLIENTS}",
+        "clients in a round with clipping": f"{MAX_MEASURED_CLIENTS:,}",
     }
     assert f"at most {MAX_HEAD_BYTES:,} bytes" in section("Bytes")
     assert f"at most {MAX_TRIES} times" in section("A client, step by step")

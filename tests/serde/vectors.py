@@ -80,7 +80,7 @@ RECORDS: tuple[Message, ...] = (
     RoundClosed(NONCE, 1, 1, 3, 3600, {"loss": 0.5}, {"accuracy": 0.75}, MODEL, MODEL_SHA256),
     GlobalEvaluated(NONCE, 1, {"accuracy": 0.875}),
     FederationFinished(NONCE, 31, 5, False, "all 5 rounds are closed"),
-    ShardVerdict(NONCE, 1, 1, 1, (Exclusion(2, "digest differs"),)),
+    ShardVerdict(NONCE, 1, 1, 1, (Exclusion(2, "digest differs"),), bytes([9, *bytes(24)]) + bytes(50)),
     ShardResult(NONCE, 1, 1, 1, MODEL[1]),
     Report(NONCE, "branch-7", ATTEMPT, 1, 3, 1200, {"loss": 0.5}, 300, {"accuracy": 0.75}, tuple(DIGESTS)),
     ModelChunk(NONCE, ATTEMPT, 1, 0, 2, PAYLOADS[2]),

@@ -57,7 +57,7 @@ def read_model(world: World, version: int, named: Sequence[ShardModel]) -> dict[
     return found
 
 
-def _on_grid(value: float, count: int) -> Fraction:
+def _on_grid(value: float, count: float) -> Fraction:
     return Fraction(round(Fraction(value * count) * GRID), GRID)
 
 

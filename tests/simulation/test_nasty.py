@@ -7,20 +7,18 @@ partitions, wrong clocks and stragglers. Each round is computed again by the ora
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from random import Random
 
-import numpy as np
 import pytest
 
 from fdstream.aggregation.strategies import strategy
 from fdstream.client.session import Outcome, Session
-from fdstream.codecs import Codec, codec, for_dtype, model_codec
+from fdstream.codecs import codec, for_dtype, model_codec
 from fdstream.digests import chunk_digest, shard_digest
-from fdstream.dtypes import Array, Payload, payload, update_dtype
-from fdstream.layout import Layout
+from fdstream.dtypes import Array, payload, update_dtype
+from fdstream.layout import ChunkSpec, Layout
 from fdstream.messages import (
     FederationOpened,
     Message,
@@ -40,7 +38,7 @@ from fdstream.server.broadcast import Broadcast
 from fdstream.server.opening import Proposal
 from fdstream.topics import table
 from tests.simulation import test_simulation as calm
-from tests.simulation.oracle import _on_grid
+from tests.simulation.rules import aggregate
 from tests.simulation.test_hostile import HOSTILE, tamper
 from tests.simulation.world import Chaos, World
 
@@ -205,6 +203,11 @@ class Replay:
                     found.setdefault(chunk.index, chunk)
         return found
 
+    def values(self, spec: ChunkSpec, chunks: Mapping[int, UpdateChunk]) -> Array:
+        """What readers take a chunk's payload for."""
+        travel = for_dtype(self.codec, spec.dtype)
+        return travel.decode(chunks[spec.index].data, update_dtype(spec.dtype), spec.size)
+
     def model(self, version: int, named: tuple[ShardModel, ...]) -> dict[tuple[int, int], Array]:
         """The parts that a model's records name, by part and index; deleted ones too."""
         found: dict[tuple[int, int], Array] = {}
@@ -223,15 +226,6 @@ class Replay:
         return found
 
 
-def exact_sum(parts: Sequence[tuple[Payload, int]], chosen: Codec, dtype: str, size: int) -> Array:
-    """Rational arithmetic on what readers take the payloads for, rounded once."""
-    travel = for_dtype(chosen, dtype)
-    deltas = [(travel.decode(data, update_dtype(dtype), size), count) for data, count in parts]
-    return np.array(
-        [float(sum((_on_grid(float(d[i]), n) for d, n in deltas), Fraction(0))) for i in range(size)]
-    )
-
-
 def check_round(replay: Replay, number: int, where: str) -> None:
     cohort = replay.cohort(number)
     settings = replay.federation.settings
@@ -241,20 +235,22 @@ def check_round(replay: Replay, number: int, where: str) -> None:
     assert replay.closed[number].num_examples == num_examples, where
     before = replay.model(number, replay.opened[number].model)
     after = replay.model(number + 1, replay.closed[number].model)
+    members: list[dict[int, Array]] = [{} for _ in cohort]
     for shard in replay.layout.active_shards:
         updates = [replay.update(number, shard, report.attempt) for report in cohort]
         for report, chunks in zip(cohort, updates, strict=True):
             digests = [chunk_digest(chunk.data) for _, chunk in sorted(chunks.items())]
             assert shard_digest(digests) == report.digests[shard], where
             assert {chunk.num_examples for chunk in chunks.values()} == {report.num_examples}, where
-        for spec in replay.layout.chunks_of(shard):
-            parts = [(u[spec.index].data, r.num_examples) for u, r in zip(updates, cohort, strict=True)]
-            old = tuple(before[part, spec.index] for part in range(replay.broadcast.state_parts + 1))
-            total = exact_sum(parts, replay.codec, spec.dtype, spec.size)
-            new = replay.broadcast.next(spec, old, total, num_examples, number + 1)
-            for part, expected in enumerate(new):
-                found = payload(after[part, spec.index]).tobytes()
-                assert found == payload(expected).tobytes(), f"{where}, part {part}, chunk {spec.index}"
+        for member, chunks in zip(members, updates, strict=True):
+            member |= {spec.index: replay.values(spec, chunks) for spec in replay.layout.chunks_of(shard)}
+    totals, weight = aggregate(settings, members, [report.num_examples for report in cohort])
+    for spec in replay.layout.chunks:
+        old = tuple(before[part, spec.index] for part in range(replay.broadcast.state_parts + 1))
+        new = replay.broadcast.next(spec, old, totals[spec.index], weight, number + 1)
+        for part, expected in enumerate(new):
+            found = payload(after[part, spec.index]).tobytes()
+            assert found == payload(expected).tobytes(), f"{where}, part {part}, chunk {spec.index}"
 
 
 def check_written_down(replay: Replay, where: str) -> None:
@@ -275,8 +271,8 @@ def check_written_down(replay: Replay, where: str) -> None:
     assert rejected <= {offset for offset, _ in replay.messages(table.CONTROL, 0)}, where
 
 
-def check(seed: int) -> None:
-    simulated = world(seed)
+def check(seed: int, **changes: object) -> None:
+    simulated = world(seed, **changes)
     simulated.run(at_most=150_000)
     replay = Replay(simulated)
     settings = replay.federation.settings
