@@ -45,6 +45,7 @@ PURE = [
     "client/receiver.py",
     "client/session.py",
     "grpc/frames.py",
+    "stress/wire.py",
 ]
 INPUT_AND_OUTPUT = {
     "asyncio",
@@ -70,7 +71,9 @@ LIBRARY_ROOMS = {
     "prometheus_client": ["metrics"],
     "click": ["cli", "config.py"],
     "cryptography": ["signatures.py", "keys.py"],
-    "kafka_cluster": ["broker.py", "demo.py", "demo"],
+    "kafka_cluster": ["broker.py", "demo.py", "demo", "stress"],
+    "matplotlib": ["stress"],
+    "psutil": ["stress"],
 }
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "client": "Train on this machine's data.",
     "swarm": "Run many light clients in one process.",
     "demo": "Broker, server and clients on real data, all at once.",
+    "stress": "Kafka against gRPC: measured, with report and plots.",
     "status": "Show how a federation is doing.",
     "export": "Write a round's global model to a file.",
     "topics": "Create, list or delete a federation's topics.",

@@ -32,6 +32,7 @@ logger = logging.getLogger("fdstream.client")
 @options.metrics_port
 @options.metrics_host
 @options.kafka
+@options.write_moments
 @options.as_json
 @click.pass_context
 def command(
@@ -47,7 +48,7 @@ def command(
     name = client_id or new_client_id()
     config = values["settings"] | ({} if data_index is None else {"data_index": data_index})
     reported = failed = 0
-    place = values.pop("metrics_host"), values.pop("metrics_port")
+    place = values.pop("metrics_host"), values.pop("metrics_port"), values.pop("moments")
     with (
         measuring.measured(values["federation"], "client", *place) as instruments,
         open_connection(name, config, values, instruments) as connection,

@@ -8,6 +8,7 @@ are those of `fdstream.messages`. Names of environment variables and keys follow
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 
@@ -220,6 +221,14 @@ save = click.option(  # save_path: Path | None
     type=FileToWrite(".npz"),
     metavar="PATH.npz",
     help="Write the global model there at the end.",
+)
+
+write_moments = click.option(  # moments: Path | None
+    "--moments",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Append to this file, a JSON line each, when a model came, an update went, a round closed, and how "
+    "many records passed: for measuring.",
 )
 as_json = click.option(  # as_json: bool
     "--json/--no-json", "as_json", help="Make the last line of stdout one JSON object."

@@ -60,6 +60,7 @@ MAX_EXTENSIONS = 144  # a day of deadlines of the default length
 @options.metrics_port
 @options.metrics_host
 @options.kafka
+@options.write_moments
 @options.as_json
 @click.pass_context
 def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **values: Any) -> None:
@@ -75,7 +76,7 @@ def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **valu
 
     channel.check(ctx, grpc=values["grpc"])
     audience = Audience(log_progress)
-    place = values.pop("metrics_host"), values.pop("metrics_port")
+    place = values.pop("metrics_host"), values.pop("metrics_port"), values.pop("moments")
     with (
         measuring.measured(values["federation"], "server", *place) as instruments,
         open_server(choose_app(ctx, values), make_plan(ctx, values), audience, values, instruments) as run,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fdstream.log import Log
 
 logger = logging.getLogger("fdstream.swarm")
-WORK = re.compile(r"echo|synthetic|sleep:\d{1,9}(\.\d{1,9})?", re.ASCII)
+WORK = re.compile(r"(echo|synthetic)(:\d{1,9}(\.\d{1,9})?)?|sleep:\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
 @click.command("swarm", cls=Command)
@@ -42,10 +42,23 @@ WORK = re.compile(r"echo|synthetic|sleep:\d{1,9}(\.\d{1,9})?", re.ASCII)
 @click.option(  # work: str
     "--work",
     type=Checked("work", WORK.fullmatch, "echo, synthetic or sleep:SECONDS"),
-    metavar="echo|synthetic|sleep:SECONDS",
+    metavar="WORK[:SECONDS]",
     default="echo",
-    help="What a client does with a model: hands it back; adds what only the seed, its name and the round "
-    "decide; or hands it back after so long.",
+    help="What a client does with a model, after so many seconds: hands it back (echo, sleep), or adds what "
+    "only the seed, its name and the round decide (synthetic).",
+)
+@click.option(  # app: str | None
+    "--app",
+    metavar="MODULE:ATTRIBUTE",
+    show_default="none: --work",
+    help="Train with this app instead, one client of this process at a time; data_index is a client's number.",
+)
+@click.option(  # first: int
+    "--first",
+    type=click.IntRange(0, MAX_CLIENTS),
+    metavar="N",
+    default=0,
+    help="Number of the first client: several swarms of one federation count on.",
 )
 @click.option(  # model_bytes: int | None
     "--model-size",
@@ -60,6 +73,7 @@ WORK = re.compile(r"echo|synthetic|sleep:\d{1,9}(\.\d{1,9})?", re.ASCII)
 @options.metrics_port
 @options.metrics_host
 @options.kafka
+@options.write_moments
 @options.as_json
 @click.pass_context
 def command(ctx: click.Context, /, as_json: bool, federation: str, grpc: bool, **values: Any) -> None:
@@ -72,10 +86,12 @@ def command(ctx: click.Context, /, as_json: bool, federation: str, grpc: bool, *
 
     channel.check(ctx, grpc=grpc)
     where = {name: values.pop(name) for name in ("broker", "kafka", "server_address")}
-    place = values.pop("metrics_host"), values.pop("metrics_port")
+    place = values.pop("metrics_host"), values.pop("metrics_port"), values.pop("moments")
     swarm = make_swarm(values)
     with measuring.measured(federation, "swarm", *place) as instruments:
-        open_log = over_grpc(where, federation) if grpc else over_kafka(where, federation, instruments)
+        open_log = (
+            over_grpc(where, federation, instruments) if grpc else over_kafka(where, federation, instruments)
+        )
         logger.info("taking part", extra={"clients": swarm.clients, "federation": federation})
         totals = run_swarm(swarm, open_log, instruments)
     logger.info("the federation has finished", extra=asdict(totals))
@@ -98,16 +114,19 @@ def over_kafka(where: dict[str, Any], federation: str, instruments: Instruments)
     return open_log
 
 
-def over_grpc(where: dict[str, Any], federation: str) -> Callable[[str], Log]:
+def over_grpc(where: dict[str, Any], federation: str, instruments: Instruments) -> Callable[[str], Log]:
     """What opens a stream to the server."""
     from fdstream.grpc.stream_log import StreamLog
 
-    return lambda _: StreamLog(where["server_address"], federation)
+    return lambda _: StreamLog(where["server_address"], federation, instruments.hear)
 
 
 def make_swarm(values: dict[str, Any]) -> Swarm:
     """The swarm that the options describe."""
+    from fdstream.app import load
     from fdstream.client.swarm import Swarm, Work
 
     kind, _, seconds = values.pop("work").partition(":")
-    return Swarm(work=Work(synthetic=kind == "synthetic", seconds=float(seconds or 0)), **values)
+    path = values.pop("app")
+    app = None if path is None else load(path)
+    return Swarm(work=Work(synthetic=kind == "synthetic", seconds=float(seconds or 0), app=app), **values)

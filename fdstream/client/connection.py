@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -176,6 +177,14 @@ class Connection:
             Outcome(result.weights, result.num_examples, result.metrics, evaluated_examples, evaluated)
         )
 
+    @contextmanager
+    def training(self, task: Task) -> Iterator[None]:
+        """Around what trains, where that is to be timed; uploading is no part of it."""
+        began_seconds = time.monotonic()
+        yield
+        facts = {"client": task.client, "round": task.round}
+        self._hear(Tell("trained", facts | {"lasted_seconds": time.monotonic() - began_seconds}))
+
     def fail(self, reason: str) -> None:
         """Say that this client cannot do the task in hand; it stays for the next round."""
         self._in_hand()
@@ -313,7 +322,7 @@ def answer(functions: Functions, connection: Connection, task: Task) -> UserFunc
     """Answer one task; what went wrong, if anything did."""
     try:
         evaluated = functions.run_evaluate(task.named, task.config)
-        trained = functions.run_train(task.named, task.config) if task.training else None
+        trained = _train(functions, connection, task) if task.training else None
     except UserFunctionError as error:
         connection.fail(str(error))
         return error
@@ -325,3 +334,8 @@ def answer(functions: Functions, connection: Connection, task: Task) -> UserFunc
         evaluate_metrics=evaluated.metrics if evaluated else {},
     )
     return None if refusal is None else UserFunctionError(refusal)
+
+
+def _train(functions: Functions, connection: Connection, task: Task) -> TrainResult:
+    with connection.training(task):
+        return functions.run_train(task.named, task.config)

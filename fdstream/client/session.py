@@ -124,6 +124,7 @@ class Session:
         self._parts: dict[str, _Part] = {}
         self._round = 0
         self._visits: Visits | None = None  # where it comes and goes
+        self._received = 0  # the last round whose model has come
         self._pending: dict[bytes, _Pending] = {}  # by attempt
         self._feedback: defaultdict[str, Feedback] = defaultdict(Feedback)
         self._num_rejected: Counter[str] = Counter()  # by reason
@@ -137,6 +138,9 @@ class Session:
 
     def step(self, event: Event) -> Effects:
         """Take one event in; what to do about it."""
+        return [*self._react(event), *self._tell_of_model()]
+
+    def _react(self, event: Event) -> Effects:
         match event:
             case Entry():
                 return self._on_entry(event)
@@ -240,6 +244,20 @@ class Session:
         self.receiver.on_chunk(entry)
         return told
 
+    def _tell_of_model(self) -> Effects:
+        """Once a round: all of its model is here, checked."""
+        if self._received == self._round or not self.receiver.complete:
+            return []
+        self._received = self._round
+        entry = self.ledger.round_entry
+        assert entry is not None
+        facts = {
+            "round": self._round,
+            "opened_seconds": entry.record.timestamp_seconds,
+            "clients": self.due(),
+        }
+        return [Tell("model received", facts | {"model_bytes": self.ledger.layout.model_bytes})]
+
     def _on_history(self, entry: Entry) -> Effects:
         message = entry.message
         if self._visits is not None:
@@ -296,7 +314,8 @@ class Session:
             part = self._parts.get(what)
             if part is not None and event.tag[2] == self._round:
                 part.report, part.uploading = next(iter(event.starts.values())), False
-            return [*self._hear_refusals(), *self._follow_round()]
+            told = Tell("reported", {"client": what, "round": event.tag[2]})
+            return [told, *self._hear_refusals(), *self._follow_round()]
         if what not in self._pending:
             return []
         report = self._pending.pop(what).finished()

@@ -1,7 +1,7 @@
 """Many light clients in one process: each a member with its own name, several of them behind each connection.
 
 A connection has a thread. The first error of any ends the swarm; so does Ctrl-C, wherever they wait. What the
-clients do with a model costs little or a set time: a swarm measures and tests the federation, not the training.
+clients do with a model costs little or a set time, or is an app's: then they take turns, as they share a processor.
 Imports no machine learning library.
 """
 
@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fdstream import interrupts
-from fdstream.client.connection import Connection, Task
+from fdstream.app import App
+from fdstream.client.connection import Connection, Task, answer
 from fdstream.errors import UsageError
 from fdstream.examples import synthetic
 from fdstream.heartbeats import Heartbeats
@@ -28,10 +29,14 @@ logger = logging.getLogger("fdstream.swarm")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a client does with a model: hands it back, changed if `synthetic`, `seconds` after it came."""
+    """What a client does with a model `seconds` after it came: what the `app` says, or else it hands it back.
+
+    If `synthetic`, with changes.
+    """
 
     synthetic: bool = False
     seconds: float = 0.0
+    app: App | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,12 @@ class Swarm:
     multiplex: int = 1  # clients behind one connection
     model_bytes: int | None = None
     heartbeat_period_seconds: float = 5.0
+    first: int = 0  # number of the first client
 
     @property
     def names(self) -> list[str]:
         """The same at every start, so that a swarm started again is known again."""
-        return [f"swarm-{self.seed}-{index:05}" for index in range(self.clients)]
+        return [f"swarm-{self.seed}-{index:05}" for index in range(self.first, self.first + self.clients)]
 
     @property
     def groups(self) -> list[list[str]]:
@@ -76,7 +82,8 @@ def run_swarm(swarm: Swarm, open_log: Callable[[str], Log], instruments: Instrum
     began, stop = time.monotonic(), threading.Event()
     groups = swarm.groups
     with Heartbeats(swarm.heartbeat_period_seconds) as heartbeats, ThreadPoolExecutor(len(groups)) as pool:
-        workers = [_Worker(swarm, group, stop, instruments) for group in groups]
+        turn = threading.Lock()
+        workers = [_Worker(swarm, group, stop, instruments, turn) for group in groups]
         try:
             futures = [pool.submit(worker.run, open_log, heartbeats) for worker in workers]
             ended = wait(futures, return_when=FIRST_EXCEPTION).done
@@ -96,7 +103,12 @@ class _Worker:
     """One connection and the clients behind it, in a thread of its own."""
 
     def __init__(
-        self, swarm: Swarm, clients: Sequence[str], stop: threading.Event, instruments: Instruments
+        self,
+        swarm: Swarm,
+        clients: Sequence[str],
+        stop: threading.Event,
+        instruments: Instruments,
+        turn: threading.Lock,
     ) -> None:
         self.reported = 0
         self.failed = 0
@@ -104,6 +116,7 @@ class _Worker:
         self._clients = clients
         self._stop = stop
         self._instruments = instruments
+        self._turn = turn  # held while an app trains: it may know one model only
         self._round = 0
         self._received_seconds = 0.0
 
@@ -121,28 +134,41 @@ class _Worker:
 
     def _answer(self, connection: Connection, task: Task) -> None:
         self._check_size(connection.session.ledger.layout.model_bytes)
-        self._wait(task)
-        try:
-            refusal = connection.report(*self._work(task))
-        except UserFunctionError as error:
-            refusal = str(error)
-            connection.fail(refusal)
+        refusal = self._report(connection, task)
         self.reported += refusal is None
         self.failed += refusal is not None
 
-    def _work(self, task: Task) -> tuple[Weights | None, int]:
+    def _report(self, connection: Connection, task: Task) -> str | None:
+        """Why it failed, if it did."""
+        app = self._swarm.work.app
+        if app is not None:
+            if task.training:
+                self._wait(task)
+            config = {**task.config, "data_index": int(task.client.rpartition("-")[2])}
+            with self._turn:
+                error = answer(app, connection, replace(task, config=config))
+            return None if error is None else str(error)
+        try:
+            return connection.report(*self._work(connection, task))
+        except UserFunctionError as error:
+            connection.fail(str(error))
+            return str(error)
+
+    def _work(self, connection: Connection, task: Task) -> tuple[Weights | None, int]:
         if not task.training:
             return None, 0
-        if self._swarm.work.synthetic:
-            return synthetic.train(task.named, self._swarm.seed, task.client, task.round)
-        return task.weights, 1
+        with connection.training(task):
+            self._wait(task)
+            if self._swarm.work.synthetic:
+                return synthetic.train(task.named, self._swarm.seed, task.client, task.round)
+            return task.weights, 1
 
     def _wait(self, task: Task) -> None:
         """The clients behind one connection work at the same time, as they would on machines of their own."""
         if task.round != self._round:
             self._round, self._received_seconds = task.round, time.monotonic()
         remaining = self._received_seconds + self._swarm.work.seconds - time.monotonic()
-        if task.training and remaining > 0:
+        if remaining > 0:
             self._stop.wait(remaining)
             interrupts.check()
 

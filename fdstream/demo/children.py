@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,6 +22,7 @@ from fdstream.errors import FederationFailedError
 
 NURSERY = "nursery"
 TAIL_LINES = 12
+PEAK_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024  # of getrusage
 PATIENCE_SECONDS = 4.0  # with the nursery, beyond what it grants its children
 
 
@@ -34,8 +36,19 @@ class ChildFailedError(FederationFailedError):
         super().__init__(f"{name} {_how(status)}; its log: {log}")
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a child and those whose end it awaited have used: processor time, and the largest one's memory."""
+
+    cpu_seconds: float
+    peak_bytes: int
+
+
 class Children:
-    """Started on entry, all ended on exit. What child `name` writes lands in `folder`: name.out and name.log."""
+    """Started on entry, all ended on exit. What child `name` writes lands in `folder`: name.out and name.log.
+
+    `prefix` goes before the nursery's command, to have all of them in another place.
+    """
 
     def __init__(
         self,
@@ -44,17 +57,21 @@ class Children:
         method: Literal["fork", "spawn"],
         modules: Sequence[str],
         environment: Mapping[str, str],
+        name: str = NURSERY,
+        prefix: Sequence[str] = (),
     ) -> None:
         self._folder = folder
-        self._command = [sys.executable, "-m", nursery.__name__, method, *modules]
+        self._name = name
+        self._command = [*prefix, sys.executable, "-m", nursery.__name__, method, *modules]
         self._environment = dict(environment)
         self._unread = b""
         self.ready = False  # whether the modules are imported and children can start
         self.pids: dict[str, int] = {}
         self.statuses: dict[str, int] = {}  # of those that have ended
+        self.usages: dict[str, Usage] = {}  # of the same
 
     def __enter__(self) -> Self:
-        with self._log(NURSERY).open("wb") as log:
+        with self._log(self._name).open("wb") as log:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
@@ -104,13 +121,14 @@ class Children:
                     self.ready = True
                 case {"name": name, "pid": pid}:
                     self.pids[name] = pid
-                case {"name": name, "status": status}:
+                case {"name": name, "status": status, "cpu_seconds": seconds, "peak": peak}:
                     self.statuses[name] = status
+                    self.usages[name] = Usage(seconds, peak * PEAK_UNIT_BYTES)
         for name in self.pids:
             if self.statuses.get(name, 0) != 0:
                 raise ChildFailedError(name, self.statuses[name], self._log(name))
         if (status := self._process.poll()) is not None:
-            raise ChildFailedError(NURSERY, status, self._log(NURSERY))
+            raise ChildFailedError(self._name, status, self._log(self._name))
 
     def _has_ended_in_order(self) -> bool:
         """Not while it imports: it has no children then, and may be deaf for seconds."""

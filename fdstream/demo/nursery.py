@@ -8,8 +8,9 @@ shares those pages. A fork is sound only from one thread, so no MODULE may start
 `spawn` starts each child as any program is started, at the full price.
 
 One JSON object a line comes in on stdin: {"name", "module", "arguments", "out", "log"}; the last two are the files
-for stdout and stderr. Out go {"ready": true} and, for each child, {"name", "pid"} and {"name", "status"}, as
-`subprocess` counts it. When stdin ends or SIGTERM comes, the children get SIGTERM and, later, SIGKILL.
+for stdout and stderr. Out go {"ready": true} and, for each child, {"name", "pid"} and {"name", "status",
+"cpu_seconds", "peak"}: its status as `subprocess` counts it, and what it used, as `getrusage` does. When stdin ends
+or SIGTERM comes, the children get SIGTERM and, later, SIGKILL.
 """
 
 from __future__ import annotations
@@ -107,10 +108,11 @@ class Nursery:
 
     def _reap(self) -> None:
         for pid, name in list(self._names.items()):
-            ended, status = os.waitpid(pid, os.WNOHANG)
+            ended, status, used = os.wait4(pid, os.WNOHANG)
             if ended:
                 del self._names[pid]
-                self._answer({"name": name, "status": os.waitstatus_to_exitcode(status)})
+                usage = {"cpu_seconds": used.ru_utime + used.ru_stime, "peak": used.ru_maxrss}
+                self._answer({"name": name, "status": os.waitstatus_to_exitcode(status), **usage})
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self._names:  # not reaped yet, so the number is still theirs

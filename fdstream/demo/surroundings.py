@@ -54,9 +54,9 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_folder(purpose: str = "demo") -> Iterator[Path]:
     """A new folder for everything that the demo writes; kept only where an error names logs in it."""
-    folder = Path(tempfile.mkdtemp(prefix="fdstream-demo-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"fdstream-{purpose}-"))
     keep = False
     try:
         yield folder

@@ -87,6 +87,6 @@ def connect(
     """Take part through the server at this address. Raises `UsageError`, `TransportError`."""
     clients = [client_id] if isinstance(client_id, str) else list(client_id)
     who = identity_of(federation, key, server_key)
-    log, period = StreamLog(server, federation), heartbeat_period_seconds
+    log, period = StreamLog(server, federation, instruments.hear), heartbeat_period_seconds
     with taking_part(log, clients, config, period, who, instruments) as connection:
         yield connection

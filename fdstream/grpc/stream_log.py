@@ -11,8 +11,8 @@ import asyncio
 import itertools
 import threading
 import time
-from collections import deque
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -20,9 +20,11 @@ from grpc import aio
 
 from fdstream import interrupts
 from fdstream.errors import RemoteError, TransportError, UsageError
+from fdstream.events import Tell
 from fdstream.grpc import frames
 from fdstream.grpc.hub import METHOD, OPTIONS, SERVICE
 from fdstream.grpc.loop import loop, run
+from fdstream.instruments import UNMEASURED
 from fdstream.log import Lost, OnAck, Record
 
 REACHABLE_SECONDS = 30.0
@@ -35,11 +37,14 @@ Place = tuple[str, int]
 class StreamLog:
     """See `Log`. `append` may be called from several threads, the rest from one.
 
-    Raises `TransportError` where no server answers at the address within 30 seconds.
+    `hear` is told at its end how many messages went each way. Raises `TransportError` where no server answers at the
+    address within 30 seconds.
     """
 
-    def __init__(self, address: str, federation: str) -> None:
+    def __init__(self, address: str, federation: str, hear: Callable[[Tell], None] = UNMEASURED.hear) -> None:
         self._address = address
+        self._hear = hear
+        self._messages: Counter[str] = Counter()  # touched in the loop's thread alone
         self._changed = threading.Condition()
         self._inbox: deque[frames.Frame] = deque()
         self._queued_bytes = 0
@@ -76,6 +81,7 @@ class StreamLog:
         while (data := await self._outbox.get()) is not None:
             with suppress(aio.AioRpcError, asyncio.InvalidStateError):  # who reads hears why
                 await call.write(data)
+            self._messages.update(sent=1, sent_bytes=len(data))
             with self._changed:
                 self._queued_bytes -= len(data)
                 self._changed.notify_all()
@@ -83,6 +89,7 @@ class StreamLog:
     async def _receive(self, call: Any) -> None:
         try:
             while (data := await call.read()) is not aio.EOF:
+                self._messages.update(received=1, received_bytes=len(data))
                 frame = frames.decode(data)
                 with self._changed:
                     self._inbox.append(frame)
@@ -245,6 +252,7 @@ class StreamLog:
     def close(self) -> None:
         """See `Log.close`."""
         run(self._close())
+        self._hear(Tell("messages", dict(self._messages)))
 
     async def _close(self) -> None:
         self._outbox.put_nowait(None)

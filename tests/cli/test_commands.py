@@ -21,16 +21,22 @@ from fdstream.config import envvar_of, key_of, options_of
 NO_COMMANDS = {"_main", "base", "channel", "function", "measuring", "options", "param_types"}
 WIDTH = 80
 WITHOUT_DEFAULT = {
+    "app": "fdstream.examples.linear:app",
     "client-id": "ada",
     "data-dir": "folder",
     "data-index": 1,
+    "local": 3,
     "maxclients": 5,
     "metrics-port": 9464,
     "model-size": "1MB",
+    "moments": "moments.jsonl",
+    "out": "folder",
     "output": "model.npz",
     "round": 1,
     "save": "model.npz",
     "secure": "keys",
+    "stragglers": "10%:5s",
+    "sweep": "clients=10,100",
 }
 """What a file may say where there is no default to repeat; paths are of the current folder."""
 

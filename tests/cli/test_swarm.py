@@ -38,7 +38,7 @@ def refused(*args: str) -> Result:
     return result
 
 
-@pytest.mark.parametrize("work", ["ech", "sleep", "sleep:", "sleep:-1", "sleep:nan", "synthetic:1", ""])
+@pytest.mark.parametrize("work", ["ech", "sleep", "sleep:", "sleep:-1", "sleep:nan", "synthetic:", ""])
 def test_unknown_work_is_refused(work: str) -> None:
     assert "is not echo, synthetic or sleep:SECONDS" in refused("swarm", "--work", work).stderr
 
@@ -50,10 +50,13 @@ def test_unknown_work_is_refused(work: str) -> None:
         ("synthetic", Work(synthetic=True)),
         ("sleep:0.2", Work(seconds=0.2)),
         ("sleep:3", Work(seconds=3.0)),
+        ("synthetic:1.5", Work(synthetic=True, seconds=1.5)),
     ],
 )
 def test_work(text: str, work: Work) -> None:
-    assert make_swarm({"clients": 3, "seed": 1, "work": text}) == Swarm(clients=3, seed=1, work=work)
+    assert make_swarm({"clients": 3, "seed": 1, "work": text, "app": None}) == Swarm(
+        clients=3, seed=1, work=work
+    )
 
 
 def test_a_server_has_an_app_or_a_size() -> None:

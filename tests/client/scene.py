@@ -11,7 +11,7 @@ import numpy as np
 from fdstream.client.session import Outcome, Session
 from fdstream.digests import chunk_digest, shard_digest
 from fdstream.dtypes import Array, payload
-from fdstream.events import Effects, Entry, Follow, Upload, Uploaded
+from fdstream.events import Effects, Entry, Follow, Tell, Upload, Uploaded
 from fdstream.flat import weight_chunks
 from fdstream.layout import Layout, TensorSpec
 from fdstream.log import Record
@@ -211,9 +211,11 @@ def trained(version: int, step: float = 1.0) -> Outcome:
 
 
 def followed(effects: Effects) -> dict[str, list[int]]:
-    """For each topic the partitions that the effects follow; they hold nothing else."""
+    """For each topic the partitions that the effects follow; but for what they tell they hold nothing else."""
     found: dict[str, list[int]] = {}
     for effect in effects:
+        if isinstance(effect, Tell):
+            continue
         assert isinstance(effect, Follow)
         found.setdefault(effect.topic, []).append(effect.partition)
     return found

@@ -193,7 +193,9 @@ def test_after_its_work_a_client_leaves_the_model_and_reads_the_next() -> None:
     assert scene.session.receiver.assembly is None
     scene.close(1)
     scene.receive(2)  # still followed, and there before its RoundOpened
-    assert scene.open(2) == []
+    (told,) = scene.open(2)
+    assert isinstance(told, Tell)
+    assert (told.name, told.facts["clients"]) == ("model received", ["a"])
     assert scene.session.due() == ["a"]
 
 
