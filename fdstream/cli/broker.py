@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fdstream.cli import options
+from fdstream.cli import options, watching
 from fdstream.cli.base import Command
 
 
@@ -38,8 +38,17 @@ from fdstream.cli.base import Command
     "Keys and sign-ins are kept in the folder.",
 )
 @options.federation
+@click.pass_context
 def command(
-    nodes: int, host: str, port: int, data_dir: Path | None, reset: bool, secure: Path | None, federation: str
+    ctx: click.Context,
+    /,
+    nodes: int,
+    host: str,
+    port: int,
+    data_dir: Path | None,
+    reset: bool,
+    secure: Path | None,
+    federation: str,
 ) -> None:
     """Run a real Kafka broker on this machine until Ctrl-C.
 
@@ -48,4 +57,5 @@ def command(
     from fdstream.broker import new_cluster, run
 
     cluster = new_cluster(nodes=nodes, host=host, port=port, data_dir=data_dir, reset=reset, secure=secure)
-    run(cluster, federation=federation, echo=click.echo)
+    with watching.activity(ctx) as activity:
+        run(cluster, federation=federation, echo=click.echo, tell=activity.tell)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fdstream.cli import channel, measuring, options
+from fdstream.cli import channel, measuring, options, watching
 from fdstream.cli.base import Command, print_result
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def command(
     from fdstream.app import load
     from fdstream.client.connect import new_client_id
     from fdstream.client.connection import work
+    from fdstream.client.progress import doing
 
     channel.check(ctx, grpc=values["grpc"])
     app = load(values["app"])
@@ -51,8 +52,10 @@ def command(
     place = values.pop("metrics_host"), values.pop("metrics_port"), values.pop("moments")
     with (
         measuring.measured(values["federation"], "client", *place) as instruments,
+        watching.activity(ctx, "looking for the federation") as activity,
         open_connection(name, config, values, instruments) as connection,
     ):
+        activity.tell(lambda: (doing(connection), tally(reported, failed)))
         logger.info("taking part", extra={"client": name, "federation": values["federation"]})
         for task, error in work(app, connection):
             facts = {"round": task.round, "training": task.training}
@@ -65,6 +68,12 @@ def command(
     logger.info("the federation has finished", extra={"reported": reported, "failed": failed})
     if as_json:
         print_result({"client": name, "reported": reported, "failed": failed})
+
+
+def tally(reported: int, failed: int) -> str:
+    """How many rounds went well and badly, for the end of a line."""
+    counts = (f"; {reported} reported" * bool(reported), f"; {failed} failed" * bool(failed))
+    return "".join(counts)
 
 
 def open_connection(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from fdstream.cli import channel, measuring, options
-from fdstream.cli.base import LOG_FORMAT, Command, print_result
+from fdstream.cli import channel, measuring, options, watching
+from fdstream.cli.base import Command, print_result
 from fdstream.cli.param_types import ByteSize
 
 if TYPE_CHECKING:
@@ -79,9 +78,12 @@ def command(ctx: click.Context, /, as_json: bool, save_path: Path | None, **valu
     place = values.pop("metrics_host"), values.pop("metrics_port"), values.pop("moments")
     with (
         measuring.measured(values["federation"], "server", *place) as instruments,
+        watching.activity(ctx, "joining the servers") as activity,
         open_server(choose_app(ctx, values), make_plan(ctx, values), audience, values, instruments) as run,
     ):
-        with audience.show(run.core.ledger, Console(stderr=True)) if is_watched(ctx) else nullcontext():
+        activity.tell(None)
+        watched = watching.is_watched(ctx)
+        with audience.show(run.core.ledger, Console(stderr=True)) if watched else nullcontext():
             summary = run.run()
         if as_json:
             print_result(asdict(summary))
@@ -124,11 +126,6 @@ def open_server(
         observe=observe,
         instruments=instruments,
     )
-
-
-def is_watched(ctx: click.Context) -> bool:
-    """Whether somebody sits before a terminal who is not asked to do without, by --log-format or --log-level."""
-    return sys.stderr.isatty() and ctx.meta[LOG_FORMAT] == "human" and logger.isEnabledFor(logging.INFO)
 
 
 def choose_app(ctx: click.Context, values: dict[str, Any]) -> App:

@@ -102,7 +102,8 @@ class Connection:
         self._profile = dict(profile or {})
         core = instruments.core(self.session)
         self._driver = Driver(core, self._log, tell=self._hear, monotonic=time.monotonic, key=identity.key)
-        self._states: dict[str, str] = {}
+        self.states: dict[str, str] = {}  # what each client does, for people
+        self.answered_round = 0
         self._members: dict[str, Member] = {}
         self._task: Task | None = None
         self._began_seconds = 0.0
@@ -257,6 +258,7 @@ class Connection:
     def _finish(self, outcome: Outcome) -> str | None:
         """Write it; why this client failed, if it did."""
         task, self._task = self._in_hand(), None
+        self.answered_round = task.round
         self._say(task.client, "uploading")
         self._driver.perform(self.session.report(task.client, outcome))
         failure = outcome.failure or self.session.refusal(task.client)
@@ -266,7 +268,7 @@ class Connection:
         return failure
 
     def _say(self, client: str, state: str) -> None:
-        self._states[client] = state
+        self.states[client] = state
         self._hear(Tell("client state", {"client": client, "state": state}))
 
     def _hear(self, tell: Tell) -> None:
@@ -274,7 +276,7 @@ class Connection:
         self._instruments.hear(tell)
 
     def _heartbeat(self, client: str) -> Heartbeat:
-        return Heartbeat(client, "client", self._states[client], self.session.ledger.round, self._profile)
+        return Heartbeat(client, "client", self.states[client], self.session.ledger.round, self._profile)
 
 
 def _check_names(clients: Sequence[str]) -> None:

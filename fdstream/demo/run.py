@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from fdstream.broker import new_cluster
+from fdstream.broker import download, new_cluster
 from fdstream.demo import central
 from fdstream.demo.children import Children
 from fdstream.demo.spectator import Seat, spectate
@@ -107,9 +107,7 @@ def new_children(folder: Path) -> Children:
 
 def download_kafka(console: Console) -> None:
     """What the broker needs, where it is not there yet; before the display, as it draws a bar of its own."""
-    from kafka_cluster.jars import ensure_jars
-
-    ensure_jars(lambda text: console.print(text, highlight=False, soft_wrap=True))
+    download(lambda text: console.print(text, highlight=False, soft_wrap=True))
 
 
 def names(clients: int) -> list[str]:

@@ -25,6 +25,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_defaults(started: dict[str, Any]) -> None:
     assert CliRunner().invoke(main, ["broker"]).exit_code == 0
+    assert callable(started.pop("tell"))
     assert started == {
         "nodes": 1,
         "host": "127.0.0.1",
@@ -41,6 +42,7 @@ def test_options(started: dict[str, Any], tmp_path: Path) -> None:
     args = ["--nodes", "3", "--host", "0.0.0.0", "--port", "19091", "--data-dir", str(tmp_path), "--reset"]
     args += ["--secure", str(tmp_path / "keys"), "--federation", "wards"]
     assert CliRunner().invoke(main, ["broker", *args], env={"FDSTREAM_NODES": "1"}).exit_code == 0
+    assert callable(started.pop("tell"))
     assert started | {"echo": None} == {
         "nodes": 3,
         "host": "0.0.0.0",

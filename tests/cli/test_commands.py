@@ -18,7 +18,7 @@ from fdstream.cli import main
 from fdstream.cli._main import COMMANDS
 from fdstream.config import envvar_of, key_of, options_of
 
-NO_COMMANDS = {"_main", "base", "channel", "function", "measuring", "options", "param_types"}
+NO_COMMANDS = {"_main", "base", "channel", "function", "measuring", "options", "param_types", "watching"}
 WIDTH = 80
 WITHOUT_DEFAULT = {
     "app": "fdstream.examples.linear:app",

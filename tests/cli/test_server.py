@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from fdstream.cli import main
-from fdstream.cli.server import choose_app, command, is_watched, log_progress, make_plan
+from fdstream.cli.server import choose_app, command, log_progress, make_plan
+from fdstream.cli.watching import is_watched
 from fdstream.events import Tell
 from fdstream.messages import Report, RoundClosed
 from fdstream.server.run import Plan
