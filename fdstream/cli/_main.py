@@ -25,6 +25,7 @@ COMMANDS = {
     "server": "Run a federation, or join its servers.",
     "client": "Train on this machine's data.",
     "swarm": "Run many light clients in one process.",
+    "invoke": "Invoke functions until their federation has ended.",
     "demo": "Broker, server and clients on real data, all at once.",
     "stress": "Kafka against gRPC: measured, with report and plots.",
     "status": "Show how a federation is doing.",

@@ -6,7 +6,7 @@ named by FDSTREAM_CONFIG. What these set, no request changes; of the rest a requ
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,8 +127,8 @@ def read_settings(fields: Mapping[str, object]) -> FunctionSettings:
 _SPOKEN = {"server_address": "broker", "grpc": "channel"}
 
 
-def _parsed(arguments: list[str]) -> click.Context:
-    return _options.make_context("function", arguments)
+def _parsed(arguments: Sequence[str]) -> click.Context:
+    return _options.make_context("function", list(arguments))  # click takes the list apart
 
 
 def _is_fixed(own: click.Context, name: str) -> bool:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -93,6 +93,26 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number", param, ctx)
         return number
+
+
+class Duration(click.ParamType[float]):
+    """A time in seconds: 2, 2s, 500ms, 5m, 1h."""
+
+    name = "time"
+    _TIME = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|s|m|h|)", re.ASCII)
+    _SECONDS: ClassVar = {"ms": 1e-3, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+    def __init__(self, shortest_seconds: float, longest_seconds: float) -> None:
+        self._shortest, self._longest = shortest_seconds, longest_seconds
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = self._TIME.fullmatch(str(value))
+        if not found:
+            self.fail(f"{value!r} is not a time such as 500ms, 2s or 5m", param, ctx)
+        seconds = float(found[1]) * self._SECONDS[found[2]]
+        if not self._shortest <= seconds <= self._longest:
+            self.fail(f"{value!r} is not from {self._shortest:g} to {self._longest:g} seconds", param, ctx)
+        return seconds
 
 
 class CountOrAll(click.ParamType[int]):

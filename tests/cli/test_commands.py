@@ -37,6 +37,7 @@ WITHOUT_DEFAULT = {
     "secure": "keys",
     "stragglers": "10%:5s",
     "sweep": "clients=10,100",
+    "url": "http://127.0.0.1:8080",
 }
 """What a file may say where there is no default to repeat; paths are of the current folder."""
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdstream.cli.param_types import Addresses, ByteSize, KeyValue, as_scalar
+from fdstream.cli.param_types import Addresses, ByteSize, Duration, KeyValue, as_scalar
 
 SIZE = ByteSize(0, 10**15)
 
@@ -83,3 +83,16 @@ def test_anything_else_stays_text(text: str) -> None:
 def test_what_no_record_can_carry_is_refused(content: float) -> None:
     with pytest.raises(click.BadParameter, match="'x' is"):
         KeyValue(typed=True).convert(("x", content), None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2s", 2.0), ("2", 2.0), ("500ms", 0.5), ("1.5 m", 90.0), ("1h", 3600.0)]
+)
+def test_times(text: str, seconds: float) -> None:
+    assert Duration(0.1, 4000).convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "2 days", "-1s", "1e3", "50ms", "2h", "nan"])
+def test_times_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Duration(0.1, 4000).convert(text, None, None)
