@@ -93,16 +93,28 @@ def _confirmed(question: str) -> bool:
 @click.option("--server", default="User:server", metavar="PRINCIPAL", help="Whom the servers sign in as.")
 @click.option("--client", default="User:client", metavar="PRINCIPAL", help="Whom the clients sign in as.")
 @click.option(
+    "--function", metavar="PRINCIPAL", help="Whom clients that run as functions sign in as, if any do."
+)
+@click.option(
     "--apply/--no-apply", help="Add them on the broker instead, which needs an administrator's sign-in."
 )
-def acls(broker: str, federation: str, kafka: dict[str, str], server: str, client: str, apply: bool) -> None:
+def acls(
+    broker: str,
+    federation: str,
+    kafka: dict[str, str],
+    server: str,
+    client: str,
+    function: str | None,
+    apply: bool,
+) -> None:
     """Print the access rules to grant, or add them."""
     from fdstream.topics import access, granting
 
     if not apply:
-        click.echo(access.acls(federation, server=server, client=client))
+        click.echo(access.acls(federation, server=server, client=client, function=function))
         return
-    count = granting.apply(broker, access.grants(federation, server=server, client=client), settings=kafka)
+    wanted = access.grants(federation, server=server, client=client, function=function)
+    count = granting.apply(broker, wanted, settings=kafka)
     click.echo(f"granted on {broker}: {count} access rules of federation {federation!r}")
 
 

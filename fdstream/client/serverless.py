@@ -70,7 +70,10 @@ def _answered(fields: Callable[[], Mapping[str, object]], remaining_seconds: flo
     except Exception as error:
         status, sentence = _explained(error)
         if status >= 500:
-            logger.error("an invocation failed", extra={"status": status}, exc_info=error)
+            trace = error if status == 500 else None
+            logger.error(
+                "an invocation failed", extra={"status": status, "reason": str(error)}, exc_info=trace
+            )
         return status, {"error": _without_secrets(sentence, settings)}
 
 

@@ -27,9 +27,12 @@ class Grant:
     reason: str
 
 
-def grants(federation: str, *, server: str, client: str, slots: int = table.SLOTS) -> list[Grant]:
-    """The grants for the principals of a federation's servers and clients."""
-    return [*_server_grants(federation, server), *_client_grants(federation, client, slots)]
+def grants(
+    federation: str, *, server: str, client: str, function: str | None = None, slots: int = table.SLOTS
+) -> list[Grant]:
+    """The grants for the principals of a federation's servers, its clients and, if there are any, its functions."""
+    wanted = [*_server_grants(federation, server), *_client_grants(federation, client, slots)]
+    return wanted if function is None else [*wanted, *_function_grants(federation, function, slots)]
 
 
 def _server_grants(federation: str, principal: str) -> list[Grant]:
@@ -52,6 +55,13 @@ def _client_grants(federation: str, principal: str, slots: int) -> list[Grant]:
         Grant(principal, ("Read",), "topic", read, False, "clients read the rounds and the models"),
         Grant(principal, ("Write",), "topic", write, False, "clients write their updates and reports"),
     ]
+
+
+def _function_grants(federation: str, principal: str, slots: int) -> list[Grant]:
+    """A client's, and to find what it has reported: it has no memory from one round to the next."""
+    reports = tuple(table.full_name(federation, table.reports(slot)) for slot in range(slots))
+    recall = Grant(principal, ("Read",), "topic", reports, False, "functions read what they have reported")
+    return [*_client_grants(federation, principal, slots), recall]
 
 
 def acl_command(grant: Grant) -> str:
@@ -86,10 +96,12 @@ def _command(tool: str, words: Iterable[str]) -> str:
     return f"{tool} {options} {shlex.join(words)}"
 
 
-def acls(federation: str, *, server: str, client: str, slots: int = table.SLOTS) -> str:
+def acls(
+    federation: str, *, server: str, client: str, function: str | None = None, slots: int = table.SLOTS
+) -> str:
     """What to grant, as comments for people and commands for a shell."""
     lines = [f"# Access rules of federation {federation}: set BROKER and admin.properties, run what applies."]
-    for grant in grants(federation, server=server, client=client, slots=slots):
+    for grant in grants(federation, server=server, client=client, function=function, slots=slots):
         what = f"{', '.join(grant.operations)} on {grant.resource}s {', '.join(grant.names)}"
         lines += ["", f"# {grant.principal}: {grant.reason}", f"# {what}{'*' if grant.prefixed else ''}"]
         lines.append(acl_command(grant))

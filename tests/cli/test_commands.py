@@ -26,6 +26,7 @@ WITHOUT_DEFAULT = {
     "data-dir": "folder",
     "data-index": 1,
     "local": 3,
+    "function": "User:function",
     "maxclients": 5,
     "metrics-port": 9464,
     "model-size": "1MB",

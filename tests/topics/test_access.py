@@ -35,6 +35,18 @@ def test_clients_may_do_what_their_role_needs_and_nothing_else() -> None:
     assert not any(grant.resource == "group" or grant.prefixed for grant in _grants("User:c"))
 
 
+def test_functions_may_read_reports_too_and_nothing_else_more() -> None:
+    found = access.grants(NAME, server="User:s", client="User:c", function="User:f")
+
+    def rights(principal: str) -> set[tuple[str, str]]:
+        own = [grant for grant in found if grant.principal == principal]
+        return {(operation, name) for grant in own for operation in grant.operations for name in grant.names}
+
+    reports = {("Read", f"fdstream.ward-7.round-{slot}.reports") for slot in range(table.SLOTS)}
+    assert rights("User:f") == rights("User:c") | reports
+    assert not rights("User:c") & reports
+
+
 def test_clients_cannot_write_what_closes_a_round() -> None:
     for topic in (table.CONTROL, table.SHARDS, table.model(0), table.state(1), table.REJECTED):
         assert not _may("User:c", "Write", topic)
