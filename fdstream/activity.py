@@ -57,6 +57,10 @@ class Activity:
         if self._console.is_terminal and not self._live.is_started:
             self._live.start(refresh=True)
 
+    def say(self, line: str) -> None:
+        """A line that stays, above. Not for `click.echo`, which finds its way past the display."""
+        self._console.print(Text(line), soft_wrap=True)
+
     def _line(self) -> Spinner:
         what, more = self._doing()
         if what != self._what:

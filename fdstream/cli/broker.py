@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -58,4 +59,5 @@ def command(
 
     cluster = new_cluster(nodes=nodes, host=host, port=port, data_dir=data_dir, reset=reset, secure=secure)
     with watching.activity(ctx) as activity:
-        run(cluster, federation=federation, echo=click.echo, tell=activity.tell)
+        echo = activity.say if watching.is_watched(ctx) and sys.stdout.isatty() else click.echo
+        run(cluster, federation=federation, echo=echo, tell=activity.tell)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-import pytest
-
+from fdstream.metrics.definitions import BUILD, LOG_BYTES
 from tests.cluster.processes import Process
+from tests.metrics.scrapes import scrape, url_of
 
 
-@pytest.mark.parametrize("command", ["server", "client", "swarm"])
-def test_a_port_that_is_taken_is_one_sentence(command: str, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        process = Process("taken", [command, "--metrics-port", port, "--broker", "127.0.0.1:9"], tmp_path)
+        process = Process("taken", ["swarm", "--metrics-port", port, "--broker", "127.0.0.1:9"], tmp_path)
         code, sentence = process.refusal()
     assert code == 2
     assert (
@@ -27,3 +26,14 @@ def test_a_host_that_is_none_of_this_machine_is_one_sentence(tmp_path: Path) -> 
     code, sentence = Process("elsewhere", ["client", *options], tmp_path).refusal()
     assert code == 2
     assert "cannot listen on nowhere.invalid:0 for scrapes: " in sentence
+
+
+def test_a_process_without_its_broker_answers_with_what_it_knows(tmp_path: Path) -> None:
+    process = Process("alone", ["server", "--metrics-port", "0", "--broker", "127.0.0.1:9"], tmp_path)
+    try:
+        found = scrape(url_of(process))
+        assert found.of(BUILD.name)
+        assert found.value(LOG_BYTES, topic="updates", direction="in") == 0
+        assert process.running
+    finally:
+        process.kill()
