@@ -1,91 +1,45 @@
-"""A log that counts the records that pass through it, for `fdstream.moments`; changes nothing of what passes."""
+"""A log that tells at its end how many records of each topic passed it, for `fdstream.moments`."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
+from fdstream.counted import CountedLog, Direction
 from fdstream.errors import TransportError
-from fdstream.log import Log, Lost, OnAck, Record
+from fdstream.log import Log
 
-Tell = Callable[[dict[str, list[int]], dict[str, list[int]]], None]
+Counts = dict[str, list[int]]
+Tell = Callable[[Counts, Counts], None]
 """Hears what was appended and what was read: by topic the records and their bytes, keys included."""
 
 
-class Tally:
-    """See `Log`. At its end it tells its counts, and stays connected for a while."""
+class Tally(CountedLog):
+    """At its end it tells its counts, and stays connected for a while."""
 
     def __init__(self, log: Log, tell: Tell, linger_seconds: float) -> None:
-        self._log = log
+        super().__init__(log, self._add)
         self._tell = tell
         self._linger_seconds = linger_seconds
-        self._lock = threading.Lock()  # heartbeats are appended from a thread of their own
-        self._appended: dict[str, list[int]] = defaultdict(lambda: [0, 0])  # topic -> records, bytes
-        self._read: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-
-    def append(
-        self,
-        topic: str,
-        partition: int,
-        value: bytes,
-        *,
-        key: bytes = b"",
-        on_ack: OnAck | None = None,
-        droppable: bool = False,
-    ) -> bool:
-        """See `Log.append`."""
-        queued = self._log.append(topic, partition, value, key=key, on_ack=on_ack, droppable=droppable)
-        if queued:
-            self._count(self._appended[topic], value, key)
-        return queued
-
-    def poll(self, timeout_seconds: float) -> Sequence[Record | Lost]:
-        """See `Log.poll`."""
-        found = self._log.poll(timeout_seconds)
-        for record in found:
-            if isinstance(record, Record):
-                self._count(self._read[record.topic], record.value, record.key)
-        return found
-
-    def _count(self, counts: list[int], value: bytes, key: bytes) -> None:
-        with self._lock:
-            counts[0] += 1
-            counts[1] += len(value) + len(key)
-
-    def flush(self) -> None:
-        """See `Log.flush`."""
-        self._log.flush()
-
-    def follow(self, topic: str, partition: int, offset: int) -> None:
-        """See `Log.follow`."""
-        self._log.follow(topic, partition, offset)
-
-    def unfollow(self, topic: str, partition: int) -> None:
-        """See `Log.unfollow`."""
-        self._log.unfollow(topic, partition)
-
-    def end_offsets(self, topic: str) -> list[int]:
-        """See `Log.end_offsets`."""
-        return self._log.end_offsets(topic)
-
-    def start_offsets(self, topic: str) -> list[int]:
-        """See `Log.start_offsets`."""
-        return self._log.start_offsets(topic)
-
-    def delete_before(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        """See `Log.delete_before`."""
-        self._log.delete_before(offsets)
+        self._lock = threading.Lock()
+        self._counts: dict[Direction, Counts] = {side: defaultdict(lambda: [0, 0]) for side in ("out", "in")}
 
     def close(self) -> None:
         """See `Log.close`."""
-        self._tell(self._appended, self._read)
+        self._tell(self._counts["out"], self._counts["in"])
         try:
             self._linger()
         finally:
-            self._log.close()
+            super().close()
+
+    def _add(self, topic: str, direction: Direction, records: int, size_bytes: int) -> None:
+        with self._lock:
+            counts = self._counts[direction][topic]
+            counts[0] += records
+            counts[1] += size_bytes
 
     def _linger(self) -> None:
         deadline = time.monotonic() + self._linger_seconds

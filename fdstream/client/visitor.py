@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from fdstream import interrupts
 from fdstream.app import App, Config
 from fdstream.client.connection import WITHOUT_MEMORY, Connection, answer, log_told
-from fdstream.client.counted import CountedLog
 from fdstream.client.session import Session, Standing
+from fdstream.counted import CountedLog, Direction
 from fdstream.dtypes import Array
 from fdstream.events import Tell
 from fdstream.heartbeats import Heartbeats
@@ -111,10 +111,11 @@ class Visitor:
     def __init__(
         self, log: Log, heartbeats: Heartbeats, config: Mapping[str, ConfigValue], profile: Mapping[str, str]
     ) -> None:
-        self._log = CountedLog(log)
+        self._bytes: dict[Direction, int] = {"in": 0, "out": 0}  # that passed the log so far
         self._warnings: list[str] = []
+        counted = CountedLog(log, self._count)
         self._connection = Connection(
-            self._log, (), heartbeats, config=config, profile=profile, tell=self._hear
+            counted, (), heartbeats, config=config, profile=profile, tell=self._hear
         )
 
     @property
@@ -124,7 +125,7 @@ class Visitor:
 
     def visit(self, client: str, app: App, watch: Watch) -> Visit:
         """Take part in the round that is open now, if it asks the client. Raises `TransportError`, `RemoteError`."""
-        self._warnings, received, sent = [], self._log.received_bytes, self._log.sent_bytes
+        self._warnings, before = [], dict(self._bytes)
         work = _Work(app, watch)
         watch.turn_to("receive")
         visit = self._visit(client, work)
@@ -136,8 +137,8 @@ class Visitor:
         if work.trained is not None:
             visit.num_examples, visit.metrics = work.trained.num_examples, work.trained.metrics
         visit.warnings = self._warnings
-        visit.received_bytes = self._log.received_bytes - received
-        visit.sent_bytes = self._log.sent_bytes - sent
+        visit.received_bytes = self._bytes["in"] - before["in"]
+        visit.sent_bytes = self._bytes["out"] - before["out"]
         return visit
 
     def _visit(self, client: str, work: _Work) -> Visit:
@@ -154,6 +155,10 @@ class Visitor:
     def close(self) -> None:
         """Release the connections. What was not acknowledged may be lost."""
         self._connection.close()
+
+    def _count(self, topic: str, direction: Direction, records: int, size_bytes: int) -> None:
+        del topic, records
+        self._bytes[direction] += size_bytes
 
     def _hear(self, tell: Tell) -> None:
         log_told(tell)

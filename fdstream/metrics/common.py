@@ -6,13 +6,14 @@ import platform
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
+from fdstream.counted import CountedLog
 from fdstream.events import Tell
 from fdstream.instruments import Instruments
 from fdstream.log import Log
 from fdstream.metrics.definitions import BUILD, REJECTED
-from fdstream.metrics.metered_log import MeteredLog, Traffic
 from fdstream.metrics.meters import Meters, Sample
 from fdstream.metrics.statistics import Statistics
+from fdstream.metrics.traffic import Traffic
 from fdstream.serde.reasons import Reason
 
 
@@ -31,7 +32,7 @@ class ProcessInstruments(Instruments):
         meters.computed(self._statistics.samples)
 
     def log(self, log: Log) -> Log:
-        return MeteredLog(log, self._traffic)
+        return CountedLog(log, self._traffic.count)
 
     def statistics(self) -> Callable[[str], None] | None:
         self._statistics_left -= 1

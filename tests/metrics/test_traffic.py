@@ -1,13 +1,14 @@
-"""A metered log does what its log does, and counts it."""
+"""What passes a process's logs is in its metrics, by kind of topic and direction."""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from fdstream.counted import CountedLog
 from fdstream.log import Lost, MemoryBroker, MemoryLog
 from fdstream.metrics import definitions as d
-from fdstream.metrics.metered_log import KINDS, MeteredLog, Traffic
 from fdstream.metrics.meters import Meters
+from fdstream.metrics.traffic import KINDS, Traffic
 from fdstream.topics import table
 from tests.metrics.scrapes import Scrape
 
@@ -21,7 +22,7 @@ class Scene:
         self.registry = CollectorRegistry()
         self.broker = MemoryBroker(TOPICS, lambda: 5.0)
         self.plain = MemoryLog(self.broker)
-        self.log = MeteredLog(self.plain, Traffic(Meters(self.registry, "alpha", "client")))
+        self.log = CountedLog(self.plain, Traffic(Meters(self.registry, "alpha", "client")).count)
 
     def counted(self, topic: str, direction: str) -> tuple[float, float]:
         """Records and bytes."""
