@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 TIMES ?= 3
 
-.PHONY: demo test faults lint format lock environment clean
+.PHONY: demo test fuzz faults lint format lock environment clean
 
 demo: $(READY)
 	$(BIN) -m fdstream demo $(DEMO)
@@ -21,6 +21,10 @@ test: $(READY)
 faults: $(READY)
 	$(BIN) -m tests.faults --times $(TIMES) --labs $(WORKERS) $(if $(SEED),--seed $(SEED)) \
 		--record .faults.jsonl --report results/faults.md $(FAULTS)
+
+# A million hostile inputs for the decoders and for whole servers; prints its seed. FUZZ='--seed N' does it again.
+fuzz: $(READY)
+	$(BIN) -m tests.fuzz $(FUZZ)
 
 lint: $(READY)
 	$(BIN) -m ruff check .

@@ -100,7 +100,8 @@ class Cast:
             return payload(values.astype(self._wire(values.dtype), copy=False))
 
     def decode(self, data: Payload, dtype: np.dtype[Any], count: int) -> Array:
-        return from_payload(data, self._wire(dtype), count).astype(dtype, copy=False)
+        with np.errstate(invalid="ignore"):  # a signalling NaN warns; it is refused where values are checked
+            return from_payload(data, self._wire(dtype), count).astype(dtype, copy=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,3 +221,13 @@ def test_codecs_of_half_the_bytes_or_less_are_that() -> None:
         "topk:0.01": 18_432,
         "topk:0.5": 921_600,
     }
+
+
+@pytest.mark.parametrize("text", ["float32", "bfloat16", "float16"])
+def test_a_signalling_nan_is_decoded_without_a_warning(text: str) -> None:
+    """Found by `make fuzz`: warnings about a stranger's bytes belong to nobody, and under -W error they raise."""
+    travel = codec(text)
+    wire = DTYPES[text]
+    signalling = {"float32": 0x7F800001, "bfloat16": 0x7F81, "float16": 0x7C01}[text]
+    data = signalling.to_bytes(wire.itemsize, "little") * 3
+    assert np.isnan(travel.decode(data, np.dtype(np.float64), 3)).all()
