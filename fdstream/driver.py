@@ -39,7 +39,7 @@ class Core(Protocol):
 
     def begin(self) -> Effects: ...
 
-    def step(self, event: Event) -> Effects: ...
+    def step(self, *events: Event) -> Effects: ...
 
 
 def written(message: Message, key: SigningKey | None) -> bytes:
@@ -114,10 +114,9 @@ class Driver:
         self.perform(self.core.begin())
 
     def turn(self, timeout_seconds: float) -> None:
-        """Wait for records at most this long, feed them to the core, tell it the time."""
-        for item in self.log.poll(0 if self._answers else timeout_seconds):
-            self._step(self._event(item))
-        self._step(Tick(self._clock.now_seconds()))
+        """Wait for records at most this long, feed them to the core, all at once, and tell it the time."""
+        events = [self._event(item) for item in self.log.poll(0 if self._answers else timeout_seconds)]
+        self.perform(self.core.step(*events, Tick(self._clock.now_seconds())))
 
     def settle(self) -> None:
         """Return when everything written so far, and what its acknowledgements lead to, is acknowledged."""
@@ -134,9 +133,6 @@ class Driver:
             for effect in self.core.step(self._answers.popleft()):
                 self._perform(effect)
 
-    def _step(self, event: Event) -> None:
-        self.perform(self.core.step(event))
-
     def _event(self, item: Record | Lost) -> Event:
         if isinstance(item, Lost):
             return item
@@ -146,7 +142,7 @@ class Driver:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Append():
-                self.log.append(effect.topic, effect.partition, written(effect.message, self._key))
+                self._append(effect)
             case Upload():
                 self._upload(effect)
             case ReadEnds():
@@ -160,6 +156,12 @@ class Driver:
                 self.log.delete_before(effect.offsets)
             case Tell():
                 self._tell(effect)
+
+    def _append(self, effect: Append) -> None:
+        value = written(effect.message, self._key)
+        self.log.append(effect.topic, effect.partition, value)
+        if effect.then is not None:
+            self.log.append(effect.topic, effect.partition, written(effect.then(value), self._key))
 
     def _upload(self, upload: Upload) -> None:
         acks = _Acks(upload.tag, self._answers.append)

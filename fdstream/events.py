@@ -7,7 +7,7 @@ to be slow, to be killed and to be started again, and the cores may not care.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,11 +53,12 @@ Event = Entry | Lost | Uploaded | Ends | Tick
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Write one record."""
+    """Write one record; and right behind it, where `then` is given, the record that this makes of its bytes."""
 
     topic: str
     partition: int
     message: Message
+    then: Callable[[bytes], Message] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ This file knows no clock, no Kafka and no numbers of the model.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -39,6 +40,7 @@ from fdstream.signatures import is_genuine
 from fdstream.topics import table
 
 Key = tuple[Any, ...]
+NO_PREVIOUS = bytes(32)
 M = TypeVar("M", bound=Message)
 
 
@@ -76,6 +78,7 @@ class Ledger:
         self.history: dict[int, Entry] = {}  # round -> its RoundOpened, as long as the log keeps it
         self.evaluated: dict[int, GlobalEvaluated] = {}
         self.last_closed: Entry | None = None
+        self.previous = NO_PREVIOUS  # SHA-256 of its bytes
         self.control_offset = -1  # of the last control record that counts
         self.asks_for_reports = (
             False  # whether the last such record asks for reports; a function of control alone
@@ -282,6 +285,7 @@ class Ledger:
         return (
             between_rounds
             and message.round == self.next_round
+            and message.previous == self.previous
             and len(message.model) == self.federation.shards
         )
 
@@ -325,6 +329,7 @@ class Ledger:
             self.excluded |= self._excluded_now()
         elif target is Phase.READY and source is not Phase.ABSENT:
             self.last_closed = self._facts["closed", self.round]
+            self.previous = hashlib.sha256(self.last_closed.record.value).digest()
 
     def _forget(self) -> None:
         """Drop what no later round can ask for, so that a long federation stays small."""

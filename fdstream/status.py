@@ -57,8 +57,11 @@ class Watcher:
     def begin(self) -> Effects:
         return [Follow(topic, 0, offset) for topic, offset in self.positions.items()]
 
-    def step(self, event: Event) -> Effects:
-        """Take one event in; what to read next."""
+    def step(self, *events: Event) -> Effects:
+        """Take events in, one after another; what to read next."""
+        return [effect for event in events for effect in self._on(event)]
+
+    def _on(self, event: Event) -> Effects:
         match event:
             case Lost() if event.topic == table.CONTROL:
                 raise lost_history(event)

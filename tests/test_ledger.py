@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -9,7 +11,7 @@ import pytest
 
 from fdstream.events import Entry
 from fdstream.layout import TensorSpec
-from fdstream.ledger import TRANSITIONS, Ledger, Phase
+from fdstream.ledger import NO_PREVIOUS, TRANSITIONS, Ledger, Phase
 from fdstream.log import Record
 from fdstream.messages import (
     Exclusion,
@@ -35,7 +37,10 @@ OPENED = FederationOpened(NONCE, (TensorSpec("w", "float32", (8,)),), 16, 2, 2, 
 
 
 def round_opened(number: int, *, training: bool = True, nonce: bytes = NONCE) -> RoundOpened:
-    return RoundOpened(nonce, number, training, MODEL, (0, 0), 0, (0, 0), b"x" * 16, bytes(32))
+    previous = (
+        NO_PREVIOUS if number == 1 else hashlib.sha256(b"").digest()
+    )  # the script's records have no bytes
+    return RoundOpened(nonce, number, training, MODEL, (0, 0), 0, (0, 0), b"x" * 16, previous)
 
 
 def closing(number: int, ordinal: int = 1, accepted: tuple[int, ...] = (0, 1, 2)) -> RoundClosing:
@@ -92,6 +97,12 @@ def test_a_round_passes_through_every_phase() -> None:
     expected = "READY COLLECTING COMPARING COMPARING PUBLISHING PUBLISHING SEALING READY COLLECTING"
     assert [phase.name for phase in phases] == expected.split()
     assert script.ledger.round == 2
+
+
+def test_a_round_counts_only_behind_the_closed_record_that_it_names() -> None:
+    script = Script()
+    script.fold(*ROUND, closed(1))
+    assert script.fold(replace(round_opened(2), previous=b"?" * 32), round_opened(2)) == [False, True]
 
 
 def test_the_cohort_is_the_accepted_less_what_any_shard_leaves_out() -> None:

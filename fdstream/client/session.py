@@ -136,11 +136,11 @@ class Session:
     def begin(self) -> Effects:
         return [Follow(table.CONTROL, 0, 0)]
 
-    def step(self, event: Event) -> Effects:
-        """Take one event in; what to do about it."""
-        return [*self._react(event), *self._tell_of_model()]
+    def step(self, *events: Event) -> Effects:
+        """Take events in, one after another; what to do about them."""
+        return [*(effect for event in events for effect in self._on(event)), *self._tell_of_model()]
 
-    def _react(self, event: Event) -> Effects:
+    def _on(self, event: Event) -> Effects:
         match event:
             case Entry():
                 return self._on_entry(event)

@@ -144,6 +144,17 @@ class Aggregate:
 
     # Once the cohort is known
 
+    def is_of(self, cohort: Sequence[tuple[bytes, int]]) -> bool:
+        """Whether `total` is this cohort's already: a mean of what is in the sums, and of nothing else."""
+        if self.rule.statistic is not Statistic.NONE or self.rule.reduce is not None:
+            return False
+        weights = self.rule.weights([num_examples for _, num_examples in cohort], ())
+        due = dict(zip((attempt for attempt, _ in cohort), weights.of_members, strict=True))
+        if any(each.weight != due.get(attempt) for attempt, each in self.updates.items() if each.offsets):
+            return False
+        self.total_weight = weights.total
+        return True
+
     def complete(
         self, ordinal: int, cohort: Sequence[tuple[bytes, int]], statistics: Callable[[], Sequence[Any]]
     ) -> Effects | None:

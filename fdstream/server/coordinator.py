@@ -20,11 +20,10 @@ from fdstream.messages import (
     RoundClosing,
     RoundExtended,
     RoundOpened,
+    ShardModel,
 )
 from fdstream.server.book import ReportBook, weighted_means
 from fdstream.topics import table
-
-NO_PREVIOUS = bytes(32)
 
 
 class Coordinator:
@@ -67,14 +66,18 @@ class Coordinator:
     # Between rounds
 
     def _next_round(self) -> Effects:
-        settings = self.ledger.federation.settings
-        number = self.ledger.next_round
+        ledger, settings = self.ledger, self.ledger.federation.settings
+        number = ledger.next_round
         if number > self._last_round():
             reason = f"all {settings.num_rounds} rounds are done"
             return self._finish(settings.num_rounds, reason, failed=False)
         if number not in self._starts:
             return self._ask_starts(number)
-        return [self._write(self._round_opened(self._starts[number]))] if self._once("opened", number) else []
+        if not self._once("opened", number, ledger.previous):
+            return []
+        return [
+            self._write(self._round_opened(self._starts[number], ledger.current_model(), ledger.previous))
+        ]
 
     def _last_round(self) -> int:
         settings = self.ledger.federation.settings
@@ -87,21 +90,19 @@ class Coordinator:
         slot = table.slot_of(number, self.ledger.federation.slots)
         return [ReadEnds(("open", number, 1), (table.updates(slot), table.reports(slot), table.SHARDS))]
 
-    def _round_opened(self, event: Ends) -> RoundOpened:
-        ledger = self.ledger
-        number = ledger.next_round
-        slot = table.slot_of(number, ledger.federation.slots)
-        previous = ledger.last_closed
+    def _round_opened(self, asked: Ends, model: tuple[ShardModel, ...], previous: bytes) -> RoundOpened:
+        federation, (_, number, _), starts = self.ledger.federation, asked.tag, asked.offsets
+        slot = table.slot_of(number, federation.slots)
         return RoundOpened(
-            nonce=ledger.federation.nonce,
+            nonce=federation.nonce,
             round=number,
-            training=number <= ledger.federation.settings.num_rounds,
-            model=ledger.current_model(),
-            updates_start=event.offsets[table.updates(slot)],
-            reports_start=event.offsets[table.reports(slot)][0],
-            shards_start=event.offsets[table.SHARDS],
+            training=number <= federation.settings.num_rounds,
+            model=model,
+            updates_start=starts[table.updates(slot)],
+            reports_start=starts[table.reports(slot)][0],
+            shards_start=starts[table.SHARDS],
             sampling_nonce=self._new_id(),
-            previous=hashlib.sha256(previous.record.value).digest() if previous else NO_PREVIOUS,
+            previous=previous,
         )
 
     def _finish(self, rounds: int, reason: str, *, failed: bool) -> Effects:
@@ -191,7 +192,22 @@ class Coordinator:
         assert ledger.closing is not None
         if not book.covers(ledger.closing.accepted) or not self._once("seal", ledger.round):
             return []
-        return [self._write(self._round_closed(book)), *self._forgotten()]
+        closed = self._round_closed(book)
+        return [Append(table.CONTROL, 0, closed, self._opener(closed)), *self._forgotten()]
+
+    def _opener(self, closed: RoundClosed) -> Callable[[bytes], Message] | None:
+        """The next RoundOpened goes right behind RoundClosed; it counts only if that very RoundClosed does."""
+        number = self.ledger.next_round
+        asked = self._starts.get(number)
+        if asked is None or number > self._last_round():
+            return None
+
+        def opened(closed_value: bytes) -> RoundOpened:
+            previous = hashlib.sha256(closed_value).digest()
+            self._once("opened", number, previous)
+            return self._round_opened(asked, closed.model, previous)
+
+        return opened
 
     def _round_closed(self, book: ReportBook) -> RoundClosed:
         """A function of the log alone: every coordinator writes the same bytes."""

@@ -89,9 +89,9 @@ class Server:
             told.append(_told_of(self.book.reports[offset], outcome, offset))
         return told + self._duties()
 
-    def step(self, event: Event) -> Effects:
-        """Take one event in; what to do about it."""
-        return self._on(event) + self._duties()
+    def step(self, *events: Event) -> Effects:
+        """Take events in, one after another; what to do about them. Duties are asked for once."""
+        return [effect for event in events for effect in self._on(event)] + self._duties()
 
     # Routing
 

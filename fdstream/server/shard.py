@@ -6,7 +6,7 @@ knows nothing of other shards but what the ledger says, and can be rebuilt from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from fdstream.aggregation.strategies import Strategy
@@ -38,6 +38,7 @@ from fdstream.server.statistics import of_cohort
 from fdstream.topics import table
 
 MAX_REASONS = 1000
+Cohort = tuple[int, ...]  # offsets of reports, ascending
 
 
 class ShardOwner:
@@ -78,8 +79,11 @@ class ShardOwner:
         self._left_out: tuple[Exclusion, ...] = ()
         self._cohort: list[tuple[bytes, int]] = []  # attempts and numbers of examples
         self._done: set[tuple[str, int]] = set()
+        self._applied: Cohort | None = None  # whose sum made `next_parts`
+        self._certain = False  # whether the log has confirmed that cohort
+        self._attempt = b""
         self._reader = PartsReader(ledger.layout, shard, self._broadcast, opened.model[shard])
-        self._parts = self._verified(before.next_parts if before else None)
+        self._parts = self._inherited(before)
         self._uploaded: dict[str, int] = {}
 
     def cleared_sums(self) -> Sums:
@@ -152,19 +156,10 @@ class ShardOwner:
 
     def on_uploaded(self, event: Uploaded) -> Effects:
         """Part of the next model is acknowledged; with all of it, the result can be written."""
-        *_, what = event.tag
-        self._uploaded[what] = event.starts[self.shard]
-        if self._uploaded.keys() != {"weights", "state"}:
-            return []
-        assert self.next_parts is not None
-        model = ShardModel(
-            attempt=self._attempt,
-            start=self._uploaded["weights"],
-            digest=self.next_parts.digest,
-            state_start=self._uploaded["state"],
-            state_digest=self.next_parts.state_digest,
-        )
-        return [self._write(ShardResult(self.nonce, self.round, self.ledger.ordinal, self.shard, model))]
+        *_, attempt, what = event.tag
+        if attempt == self._attempt:
+            self._uploaded[what] = event.starts[self.shard]
+        return self._result() if self.ledger.round == self.round else []
 
     def duties(self, book: ReportBook) -> Effects:
         """What this shard owes the round as things stand; each thing once."""
@@ -176,9 +171,9 @@ class ShardOwner:
             effects.append(Follow(self._updates_topic, self.shard, self.next_offset))
         self._aggregate.leave_all_but((self.ledger.phase, self.ledger.ordinal))
         if self.ledger.phase is Phase.COMPARING:
-            effects += self._compare(book)
+            effects += self._compare(book) + self._publish_early(book)
         if self.ledger.phase is Phase.PUBLISHING:
-            effects += self._publish(book)
+            effects += self._publish(book) + self._result()
         return effects
 
     # Folding
@@ -290,8 +285,22 @@ class ShardOwner:
 
     # Publishing
 
-    def _publish(self, book: ReportBook) -> Effects:
+    def _publish_early(self, book: ReportBook) -> Effects:
+        """Nearly always nobody is left out: the next model goes up while the verdicts are on their way.
+
+        It is written down only after the verdicts: should they say otherwise, no record names these chunks.
+        """
         closing = self.ledger.closing
+        assert closing is not None
+        if ("verdict", closing.ordinal) not in self._done or self._left_out or self._parts is None:
+            return []
+        if not self._once("expect"):
+            return []
+        expected = _members(book.reports[offset] for offset in closing.accepted)
+        return self._make(closing.accepted) if self._aggregate.is_of(expected) else []
+
+    def _publish(self, book: ReportBook) -> Effects:
+        closing, cohort = self.ledger.closing, self.ledger.cohort
         assert closing is not None
         behind = self.next_offset < closing.updates_end[self.shard]
         if behind or self._parts is None or not book.covers(closing.accepted):
@@ -299,13 +308,33 @@ class ShardOwner:
         if ("publish", closing.ordinal) in self._done:
             return []
         if self._once("cohort"):
-            reports = self._checked_cohort(book)
-            self._cohort = [(report.attempt, report.num_examples) for report in reports]
+            self._cohort = _members(self._checked_cohort(book))
         waiting = self._aggregate.complete(closing.ordinal, self._cohort, lambda: self._statistics(closing))
         if waiting is not None or not self._once("publish"):
             return waiting or []
-        self.next_parts = self._apply(self._parts)
+        self._certain = True
+        return [] if self._applied == self.ledger.cohort else self._make(self.ledger.cohort)
+
+    def _make(self, cohort: Cohort) -> Effects:
+        """The next model from the aggregate, which is this cohort's."""
+        assert self._parts is not None
+        self.next_parts, self._applied = self._apply(self._parts), cohort
         return self._upload(self.next_parts)
+
+    def _result(self) -> Effects:
+        """Once the cohort is certain and its model acknowledged, where that lies."""
+        if self.ledger.phase is not Phase.PUBLISHING or not self._certain or self.next_parts is None:
+            return []
+        if self._uploaded.keys() != {"weights", "state"} or not self._once("result"):
+            return []
+        model = ShardModel(
+            attempt=self._attempt,
+            start=self._uploaded["weights"],
+            digest=self.next_parts.digest,
+            state_start=self._uploaded["state"],
+            state_digest=self.next_parts.state_digest,
+        )
+        return [self._write(ShardResult(self.nonce, self.round, self.ledger.ordinal, self.shard, model))]
 
     def _checked_cohort(self, book: ReportBook) -> list[Report]:
         """The cohort's reports, each with all its chunks here: better no model than half a one."""
@@ -342,7 +371,7 @@ class ShardOwner:
         topics = {"weights": weights_topic} | ({"state": state_topic} if self._broadcast.state_parts else {})
         return [
             Upload(
-                (self.shard, self.round, self.ledger.ordinal, what),
+                (self.shard, self.round, self._attempt, what),
                 topic,
                 parts.records(self.shard, self.nonce, self._attempt, self.round + 1, state=what == "state"),
             )
@@ -361,13 +390,21 @@ class ShardOwner:
     def _write(self, message: Message) -> Append:
         return Append(table.SHARDS, self.shard, message)
 
-    def _verified(self, parts: ShardParts | None) -> ShardParts | None:
-        wanted = self._reader.wanted
-        if parts is None:
+    def _inherited(self, before: ShardOwner | None) -> ShardParts | None:
+        """What `before` made, if that is this round's model; a cohort that was only expected proves nothing."""
+        parts, wanted = before.next_parts if before else None, self._reader.wanted
+        if before is None or parts is None:
             return None
-        if (parts.digest, parts.state_digest) != (wanted.digest, wanted.state_digest):
-            raise RemoteError(
-                f"shard {self.shard} of the model of round {self.round} has another digest in the log than computed "
-                "here; servers disagree about the same bytes: compare their versions and hardware"
-            )
-        return parts
+        if (parts.digest, parts.state_digest) == (wanted.digest, wanted.state_digest):
+            return parts
+        if not before._certain:
+            return None
+        raise RemoteError(
+            f"shard {self.shard} of the model of round {self.round} has another digest in the log than computed "
+            "here; servers disagree about the same bytes: compare their versions and hardware"
+        )
+
+
+def _members(reports: Iterable[Report]) -> list[tuple[bytes, int]]:
+    """Attempts and numbers of examples."""
+    return [(report.attempt, report.num_examples) for report in reports]

@@ -23,6 +23,7 @@ from fdstream.topics.settings import admin_settings, producer_settings, reader_s
 from fdstream.topics.writer import Writer
 
 _SLICE_SECONDS = 0.005
+_LONGEST_SLICE_SECONDS = 0.08
 _LONGEST_WAIT_SECONDS = 1.0
 _OFFSETS_TIMEOUT_SECONDS = 2.0
 
@@ -57,6 +58,7 @@ class KafkaLog:
         self._writer = Writer(self._make_producer, self._weather)
         self._questions = Questions(admin_settings(bootstrap, client_id, settings), self._weather)
         self._partitions: dict[str, int] = {}
+        self._slice_seconds = _SLICE_SECONDS
         producer_settings(bootstrap, client_id, self._settings)
 
     # Appending
@@ -96,11 +98,13 @@ class KafkaLog:
             called = self._writer.settle()
             remaining = 0.0 if called else max(0.0, deadline - time.monotonic())
             found = self._wait(remaining)
+            self._slice_seconds = min(2 * self._slice_seconds, _LONGEST_SLICE_SECONDS)
             if found or remaining == 0.0:
+                self._slice_seconds = _SLICE_SECONDS
                 return found
 
     def _wait(self, remaining_seconds: float) -> list[Record | Lost]:
-        """Wait on one handle, in slices where another has something to say too.
+        """Wait on one handle, in slices where another has something to say too; longer ones the longer nothing comes.
 
         Acknowledgements before records: whoever waits for one can go on only when it is there.
         """
@@ -108,7 +112,7 @@ class KafkaLog:
         if self._writer.awaited:
             found = self._follower.poll(0.0) if readers else []
             if not found:
-                self._writer.wait(min(remaining_seconds, _SLICE_SECONDS))
+                self._writer.wait(min(remaining_seconds, self._slice_seconds))
             return found
         if readers:
             longest = _LONGEST_WAIT_SECONDS if len(readers) == 1 else _SLICE_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from fdstream.dtypes import Array, payload
 from fdstream.events import Effects, Entry, Follow, Tell, Upload, Uploaded
 from fdstream.flat import weight_chunks
 from fdstream.layout import Layout, TensorSpec
+from fdstream.ledger import NO_PREVIOUS
 from fdstream.log import Record
 from fdstream.messages import (
     FederationOpened,
@@ -122,9 +124,8 @@ class History:
 
     def round_opened(self, number: int, *, training: bool = True) -> RoundOpened:
         model, starts = self.models[number], (0,) * self.layout.shards
-        return RoundOpened(
-            NONCE, number, training, model, starts, 0, starts, SAMPLING_NONCE, previous=bytes(32)
-        )
+        previous = NO_PREVIOUS if number == 1 else hashlib.sha256(b"").digest()  # entries here have no bytes
+        return RoundOpened(NONCE, number, training, model, starts, 0, starts, SAMPLING_NONCE, previous)
 
     def closed(self, number: int) -> RoundClosed:
         """The end of a round, after the next model was published."""

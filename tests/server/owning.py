@@ -59,6 +59,7 @@ class Owned(Stage):
         self.shard = shard
         self.strategy = strategy(spelling)
         self.seen: list[Entry] = []
+        self.early: Effects = []  # uploads before the cohort was certain, where that came out as expected
         self.owner = self.another()
         if model:
             give_model(self.owner, self.parts)
@@ -84,10 +85,17 @@ class Owned(Stage):
 
     def duties(self) -> Effects:
         assert self.book is not None
-        return self.owner.duties(self.book)
+        early, self.early = self.early, []
+        return early + self.owner.duties(self.book)
+
+    def expect(self) -> None:
+        """It gives its verdict, and uploads in the hope that nobody is left out."""
+        self.early = list(all_of(Upload, self.duties()))
 
     def verdict(self) -> ShardVerdict:
-        return written_in(self.duties(), ShardVerdict)
+        """What it says; what it uploads in the hope that nobody is left out is passed over."""
+        effects = self.duties()
+        return written_in([e for e in effects if not isinstance(e, Upload)], ShardVerdict)
 
     def reasons(self) -> dict[int, str]:
         """Which reports the verdict leaves out, and why."""
@@ -152,7 +160,9 @@ def close(owned: Owned, *accepted: int, excluded: tuple[int, ...] = ()) -> None:
     """The round closes behind everything that was read, and both shards have spoken."""
     end = owned.tape.ends[table.updates(1), owned.shard]
     owned.control(closing(*accepted, ends=(end, end)))
-    owned.duties()
+    owned.expect()
+    if excluded:
+        owned.early = []
     owned.agree(*excluded)
     assert owned.ledger.phase is Phase.PUBLISHING
 

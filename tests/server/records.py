@@ -6,6 +6,7 @@ rising offsets of their partitions; FederationOpened at 0 of `control` and the f
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from fdstream.digests import chunk_digest, shard_digest
 from fdstream.dtypes import Array
 from fdstream.events import Effects, Entry
 from fdstream.layout import Layout, TensorSpec
-from fdstream.ledger import Ledger
+from fdstream.ledger import NO_PREVIOUS, Ledger
 from fdstream.log import Record
 from fdstream.messages import (
     Exclusion,
@@ -109,9 +110,9 @@ def round_opened(
     number: int = 1, *, training: bool = True, model: tuple[ShardModel, ...] = MODEL, start: int = 0
 ) -> RoundOpened:
     """RoundOpened; `start` is where the updates and reports of the round begin."""
-    return RoundOpened(
-        NONCE, number, training, model, (start, start), start, (0, 0), SAMPLING_NONCE, bytes(32)
-    )
+    previous = NO_PREVIOUS if number == 1 else hashlib.sha256(b"").digest()  # a tape's records have no bytes
+    starts = (start, start)
+    return RoundOpened(NONCE, number, training, model, starts, start, (0, 0), SAMPLING_NONCE, previous)
 
 
 def extended(extension: int, *excluded: int, fraction: float = 1.0) -> RoundExtended:

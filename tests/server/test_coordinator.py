@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from fdstream.events import ReadEnds
+from fdstream.events import Append, ReadEnds
 from fdstream.ledger import Phase
 from fdstream.messages import FederationFinished, RoundClosed, RoundClosing, RoundExtended, RoundOpened
 from fdstream.server.coordinator import Coordinator
@@ -17,6 +17,7 @@ from tests.server.records import (
     MODEL,
     NONCE,
     SETTINGS,
+    all_of,
     an_id,
     closed,
     closing,
@@ -67,6 +68,40 @@ def test_the_next_round_uses_the_next_slot_the_closed_model_and_names_its_predec
     assert (opened.round, opened.model) == (2, model)
     assert (opened.updates_start, opened.reports_start, opened.shards_start) == ((0, 1), 2, (3, 4))
     assert opened.previous == hashlib.sha256(b"the bytes of RoundClosed").digest()
+
+
+def test_the_next_round_is_opened_right_behind_the_record_that_closes_the_last() -> None:
+    """Readers get both at once; should another's RoundClosed come first, this one is noise and written anew."""
+    bench = collecting("ada", "bob", slots=2)
+    starts = {table.updates(0): (3, 4), table.reports(0): (5,), table.SHARDS: (6, 7)}
+    bench.answer(only(ReadEnds, bench.duties()), starts)
+    bench.control(closing(0, 1))
+    bench.shards(verdict(0), verdict(1), result(0), result(1))
+    (append,) = all_of(Append, bench.duties())
+    assert isinstance(append.message, RoundClosed)
+    assert append.then is not None
+    opened = append.then(b"ours")
+    assert isinstance(opened, RoundOpened)
+    assert (opened.round, opened.model, opened.updates_start) == (2, append.message.model, (3, 4))
+    assert opened.previous == hashlib.sha256(b"ours").digest()
+    bench.control(append.message, value=b"theirs")
+    assert bench.control(opened) == [False]
+    anew = written_in(bench.duties(), RoundOpened)
+    assert anew.previous == hashlib.sha256(b"theirs").digest()
+    assert bench.control(anew) == [True]
+
+
+def test_behind_its_own_record_the_next_round_is_opened_once() -> None:
+    bench = collecting("ada", "bob", slots=2)
+    starts = {table.updates(0): (3, 4), table.reports(0): (5,), table.SHARDS: (6, 7)}
+    bench.answer(only(ReadEnds, bench.duties()), starts)
+    bench.control(closing(0, 1))
+    bench.shards(verdict(0), verdict(1), result(0), result(1))
+    (append,) = all_of(Append, bench.duties())
+    assert append.then is not None
+    append.then(b"ours")
+    bench.control(append.message, value=b"ours")
+    assert bench.duties() == []
 
 
 def test_each_round_samples_with_a_fresh_nonce() -> None:

@@ -227,9 +227,10 @@ def test_one_server_carries_a_round_from_its_opening_to_the_next() -> None:
     effects = scene.reports(ADA, BOB)
     (ask,) = [ends for ends in all_of(ReadEnds, effects) if ends.tag[0] == "close"]
     (closing_1,) = written(scene.step(Ends(ask.tag, {table.updates(1): (4, 2)})), RoundClosing)
-    verdicts = written(scene.control(closing_1), ShardVerdict)
+    effects = scene.control(closing_1)
+    verdicts, uploads = written(effects, ShardVerdict), all_of(Upload, effects)
     assert [(v.shard, v.excluded) for v in verdicts] == [(0, ()), (1, ())]
-    uploads = all_of(Upload, scene.shards(*verdicts))
+    assert all_of(Upload, scene.shards(*verdicts)) == []
     results = []
     for upload in uploads:
         assert all(isinstance(chunk, ModelChunk) for _, chunk in upload.messages)

@@ -255,7 +255,7 @@ def test_a_verdict_needs_no_model() -> None:
 
 def test_a_verdict_is_given_once() -> None:
     owned = faulty(FIRST, LAST)
-    assert len(owned.duties()) == 1
+    owned.verdict()
     assert owned.duties() == []
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fdstream.digests import chunk_digest, shard_digest
-from fdstream.events import Follow, Upload
+from fdstream.events import Append, Follow, Upload
 from fdstream.messages import ModelChunk, ShardModel, ShardResult
 from fdstream.topics import table
 from tests.server.owning import (
@@ -160,6 +160,43 @@ def test_the_model_is_published_once() -> None:
     assert owned.duties() == []
 
 
+def test_the_model_goes_up_with_the_verdict_and_is_written_down_once_the_cohort_is_certain() -> None:
+    owned = Owned()
+    owned.take(ADA, BOB)
+    owned.control(closing(0, 1, ends=(4, 4)))
+    verdict, upload = owned.duties()
+    assert isinstance(verdict, Append)
+    assert isinstance(upload, Upload)
+    assert weights_in(published([upload])) == moved(3.25)
+    assert acknowledged(owned.owner, [upload], 7) == []
+    assert owned.duties() == []
+    owned.agree()
+    assert written_in(owned.duties(), ShardResult).model.attempt == an_id(1)
+
+
+def test_a_model_made_in_vain_is_made_again_and_its_acknowledgement_says_nothing() -> None:
+    owned = Owned()
+    owned.take(ADA, BOB, CYD)
+    owned.control(closing(0, 1, 2, ends=(6, 6)))
+    owned.expect()
+    in_vain, owned.early = owned.early, []
+    owned.agree(2)
+    uploads = taken_out(owned, first=4)
+    assert acknowledged(owned.owner, in_vain, 7) == []
+    result = written_in(acknowledged(owned.owner, list(uploads), 9), ShardResult)
+    assert (result.model.attempt, result.model.start) == (an_id(2), 9)
+    assert weights_in(published(uploads)) == moved(3.25)
+
+
+def test_with_a_stray_in_the_sums_nothing_goes_up_early() -> None:
+    owned = Owned()
+    owned.chunks(*update("eve", 99.0).of(0))
+    owned.take(ADA, BOB)
+    owned.control(closing(0, 1, ends=(6, 6)))
+    owned.expect()
+    assert owned.early == []
+
+
 def test_what_was_taken_out_is_not_taken_out_again() -> None:
     owned = publishing(2)
     taken_out(owned, first=4)
@@ -176,7 +213,7 @@ def test_nothing_is_published_before_the_old_model_is_here() -> None:
 
 def test_who_starts_late_reads_every_update_below_the_end_before_it_publishes() -> None:
     owned = publishing()
-    owned.owner = owned.another()
+    owned.owner, owned.early = owned.another(), []
     give_model(owned.owner, owned.parts)
     for entry in owned.seen[:-1]:
         owned.owner.on_update(entry)

@@ -16,6 +16,7 @@ from fdstream.topics import table
 from tests.server.owning import (
     ADA,
     BOB,
+    CYD,
     Owned,
     acknowledged,
     finish,
@@ -63,7 +64,7 @@ def pass_second(owned: Owned) -> None:
         owned.chunks(*[replace(chunk, round=2) for chunk in one.of(0)])
         owned.reports(replace(one.report, round=2, round_offset=offset))
     owned.control(replace(closing(6, 7, ends=(10, 0)), round=2))
-    owned.duties()
+    owned.expect()
     owned.shards(*[replace(verdict(shard), round=2) for shard in range(2)])
 
 
@@ -118,6 +119,19 @@ def test_an_owner_that_did_not_publish_reads_what_another_did() -> None:
     second_round(owned)
     owned.owner = idle
     assert Follow(table.model(0), 0, 7) in successor(owned).begin()
+
+
+def test_an_owner_whose_hope_was_wrong_reads_what_another_published() -> None:
+    """It expected all three, read of no verdict and hears that the round is closed with another model."""
+    owned = Owned()
+    owned.take(ADA, BOB, CYD)
+    owned.control(closing(0, 1, 2, ends=(6, 6)))
+    owned.expect()
+    assert owned.early
+    model = replace(MODEL[0], digest=bytes(16), attempt=b"t" * 16, start=9)
+    models = (model, MODEL[1])
+    owned.control(closed(model=models), round_opened(2, model=models, start=6))
+    assert Follow(table.model(0), 0, 9) in successor(owned).begin()
 
 
 @pytest.mark.parametrize("spoilt", ["weights", "state"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ from fdstream.digests import chunk_digest, shard_digest
 from fdstream.driver import Driver
 from fdstream.events import Append, Effects, Entry, Follow, Tick, Unfollow
 from fdstream.layout import TensorSpec
+from fdstream.ledger import NO_PREVIOUS
 from fdstream.log import MemoryLog, Record
 from fdstream.messages import (
     Exclusion,
@@ -172,9 +174,9 @@ def test_chunks_that_came_early_for_a_round_sat_out_do_not_pass_for_those_of_ano
         return (ShardModel(bytes([number]) * 16, start, digest, 0, NO_STATE),)
 
     def opened(number: int, start: int, sampling_nonce: bytes) -> RoundOpened:
-        return RoundOpened(
-            NONCE, number, True, model(number, start), (0,), 0, (0,), sampling_nonce, bytes(32)
-        )
+        closed_value = bench.records[table.CONTROL, 0][-1].value
+        previous = NO_PREVIOUS if number == 1 else hashlib.sha256(closed_value).digest()
+        return RoundOpened(NONCE, number, True, model(number, start), (0,), 0, (0,), sampling_nonce, previous)
 
     def chunks(number: int) -> None:
         for index in range(2):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from fdstream.client.session import Outcome, Session
@@ -214,16 +214,19 @@ class World:
         self._step(process, process.inbox.popleft())
 
     def _deliver(self, process: Process, place: Place) -> None:
+        """Some records at once, as a poll would have them."""
+        events: list[Event] = []
         for _ in range(self.random.randint(1, 6)):
             position = process.positions.get(place)
             if position is None or position >= len(self.broker.partitions[place]):
-                return
+                break
             if position < self.broker.starts[place]:
                 del process.positions[place]
-                self._step(process, Lost(*place, position))
-                return
+                events.append(Lost(*place, position))
+                break
             process.positions[place] = position + 1
-            self._step(process, self.entry(*place, position))
+            events.append(self.entry(*place, position))
+        self._step(process, *events)
 
     def _perform(self, process: Process) -> None:
         for _ in range(self.random.randint(1, 4)):
@@ -235,7 +238,7 @@ class World:
             case _Write():
                 self._write(process, effect)
             case Append():
-                self._append(effect.topic, effect.partition, effect.message)
+                self._write_one(process, effect)
             case ReadEnds():
                 ends = {topic: tuple(self._ends(topic)) for topic in effect.topics}
                 process.inbox.append(Ends(effect.tag, ends))
@@ -248,6 +251,12 @@ class World:
                 MemoryLog(self.broker).delete_before(effect.offsets)
             case Tell():
                 self.told.append(effect)
+
+    def _write_one(self, process: Process, effect: Append) -> None:
+        offset = self._append(effect.topic, effect.partition, effect.message)
+        if effect.then is not None:
+            value = self.broker.partitions[effect.topic, effect.partition][offset].value
+            process.todo.appendleft(replace(effect, message=effect.then(value), then=None))
 
     def _write(self, process: Process, write: _Write) -> None:
         offset = self._append(write.topic, write.partition, write.message)
@@ -270,8 +279,8 @@ class World:
             if name == topic:
                 yield len(records)
 
-    def _step(self, process: Process, event: Event) -> None:
-        process.enqueue(process.core.step(event))
+    def _step(self, process: Process, *events: Event) -> None:
+        process.enqueue(process.core.step(*events))
 
     def entry(self, topic: str, partition: int, offset: int) -> Entry:
         """The decoded record; decoded once for everybody."""
