@@ -17,7 +17,8 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, TypeVar
 
-from fdstream.codecs import Codec, codec, model_codec
+from fdstream.codecs import Codec, codec, for_dtype, model_codec
+from fdstream.dtypes import update_dtype
 from fdstream.errors import RemoteError
 from fdstream.events import Entry
 from fdstream.layout import Layout
@@ -41,6 +42,8 @@ from fdstream.topics import table
 
 Key = tuple[Any, ...]
 NO_PREVIOUS = bytes(32)
+MAX_CARRIED_BYTES = 512 * 1024
+"""Longest update that travels in its report: with everything else in one it stays below a record's limit."""
 M = TypeVar("M", bound=Message)
 
 
@@ -141,6 +144,20 @@ class Ledger:
     def model_codec(self) -> Codec:
         """How the global model travels; only in phases after ABSENT."""
         return model_codec(self.federation.settings.model_codec)
+
+    @cached_property
+    def reports_carry_updates(self) -> bool:
+        """Whether an update is one chunk, so small that it travels in its report; only in phases after ABSENT."""
+        first, *others = self.layout.chunks
+        travelling = for_dtype(self.codec, first.dtype)
+        return not others and (
+            travelling.encoded_bytes(update_dtype(first.dtype), first.size) <= MAX_CARRIED_BYTES
+        )
+
+    def updates_topic(self, round_number: int) -> str:
+        """Where the updates of a round travel."""
+        slot = table.slot_of(round_number, self.federation.slots)
+        return table.reports(slot) if self.reports_carry_updates else table.updates(slot)
 
     @property
     def finished(self) -> FederationFinished | None:

@@ -199,7 +199,10 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True)
 class RoundClosing:
-    """control: writes the candidates for the cohort down, once per ordinal."""
+    """control: writes the candidates for the cohort down, once per ordinal.
+
+    Where reports carry updates `updates_end` of shard 0 is an offset in their partition.
+    """
 
     nonce: bytes
     round: int
@@ -329,7 +332,8 @@ class ShardResult:
 class Report:
     """reports: a client's summary of its update, written after every chunk of it is acknowledged.
 
-    In a round without training `digests` is empty and `num_examples` 0. With `failure` set the client could
+    An update of one small chunk has no record of its own: it is `data` (see `Ledger.reports_carry_updates`). In a
+    round without training `digests` is empty and `num_examples` 0. With `failure` set the client could
     not take part and says why.
     """
 
@@ -343,6 +347,7 @@ class Report:
     evaluated_examples: int
     evaluate_metrics: Metrics  # of the received model, on the client's own data
     digests: tuple[bytes, ...]  # [shards], each 16 bytes
+    data: bytes = b""  # the update's only chunk, encoded; empty where updates travel in chunks
     failure: str | None = None
     signature: Signature | None = None
 

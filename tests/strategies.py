@@ -184,6 +184,7 @@ _FIELDS: Mapping[type, Mapping[str, st.SearchStrategy[Any]]] = {
         "evaluated_examples": st.integers(0, MAX_NUM_EXAMPLES),
         "evaluate_metrics": metrics,
         "digests": tuples_of(ids),
+        "data": st.binary(max_size=300),
         "failure": st.none() | texts,
     },
     ModelChunk: {

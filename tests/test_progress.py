@@ -13,7 +13,7 @@ MODEL_BYTES = 8 * 4  # one float32 tensor of 8 elements
 
 
 def report(client: str, number: int, failure: str | None = None) -> Report:
-    return Report(NONCE, client, b"a" * 16, number, 1, 10, {}, 5, {}, (), failure)
+    return Report(NONCE, client, b"a" * 16, number, 1, 10, {}, 5, {}, (), failure=failure)
 
 
 def closed(number: int, accuracy: float, clients: int = 3) -> RoundClosed:

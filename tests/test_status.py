@@ -39,7 +39,7 @@ def closed(number: int) -> RoundClosed:
 
 def report(client: str, *, failure: str | None = None, number: int = 1, attempt: str = "") -> Report:
     name = (attempt or client).encode().ljust(16)
-    return Report(NONCE, client, name, number, 1, 10, {}, 0, {}, (b"d" * 16,) * 2, failure)
+    return Report(NONCE, client, name, number, 1, 10, {}, 0, {}, (b"d" * 16,) * 2, failure=failure)
 
 
 class Watched:

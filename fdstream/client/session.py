@@ -36,7 +36,6 @@ from fdstream.ledger import Ledger, Phase, lost_history
 from fdstream.log import Lost
 from fdstream.messages import (
     FederationOpened,
-    Message,
     Refusal,
     Report,
     RoundClosing,
@@ -214,10 +213,13 @@ class Session:
         report = self._report(client, attempt, outcome)
         if outcome.weights is None or outcome.failure is not None:
             return [self._upload_report(report)]
-        self._pending[attempt] = _Pending(report, [[] for _ in range(self.ledger.federation.shards)])
-        chunks = self._update(self._pending[attempt], outcome.weights)
-        upload = Upload(("update", attempt), table.updates(self.ledger.slot), chunks)
-        return [*self._tell_of_lost_memory(client), upload]
+        pending = _Pending(report, [[] for _ in range(self.ledger.federation.shards)])
+        told, chunks = self._tell_of_lost_memory(client), self._update(pending, outcome.weights)
+        if self.ledger.reports_carry_updates:
+            carried = b"".join(chunk.data for _, chunk in chunks)
+            return [*told, self._upload_report(replace(self._reported(pending), data=carried))]
+        self._pending[attempt] = pending
+        return [*told, Upload(("update", attempt), self.ledger.updates_topic(report.round), chunks)]
 
     def refusal(self, client: str) -> str | None:
         """Why the client's last update was not sent, once its chunks are drawn; None where it was."""
@@ -318,10 +320,14 @@ class Session:
             return [told, *self._hear_refusals(), *self._follow_round()]
         if what not in self._pending:
             return []
-        report = self._pending.pop(what).finished()
+        return [self._upload_report(self._reported(self._pending.pop(what)))]
+
+    def _reported(self, pending: _Pending) -> Report:
+        """The report of an update that is on its way as a whole, or why it is not."""
+        report = pending.finished()
         if report.failure is None:
             self._feedback[report.client].reported()
-        return [self._upload_report(report)]
+        return report
 
     # One client
 
@@ -384,7 +390,7 @@ class Session:
             return []
         return [Tell("without memory", {"client": client, "round": self.ledger.round, "codec": codec.text})]
 
-    def _update(self, pending: _Pending, weights: Mapping[str, Array]) -> Iterator[tuple[int, Message]]:
+    def _update(self, pending: _Pending, weights: Mapping[str, Array]) -> Iterator[tuple[int, UpdateChunk]]:
         """The chunks of the update, until one cannot be summed: then the report will say so."""
         assembly, report = self.receiver.assembly, pending.report
         assert assembly is not None

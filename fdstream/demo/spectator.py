@@ -31,7 +31,10 @@ class Spectator:
     def begin(self) -> Effects:
         return self._watcher.begin()
 
-    def step(self, event: Event) -> Effects:
+    def step(self, *events: Event) -> Effects:
+        return [effect for event in events for effect in self._on(event)]
+
+    def _on(self, event: Event) -> Effects:
         effects = self._watcher.step(event)
         if isinstance(event, Entry):
             if isinstance(event.message, Report):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from math import fsum
 
@@ -65,7 +66,8 @@ class ReportBook:
             return misfit
         if report.failure is not None:
             return self._fail(offset, report)
-        self.reports[offset] = report
+        # What it carries is the shard's owner's: a book does not grow with the updates.
+        self.reports[offset] = report = replace(report, data=b"") if report.data else report
         return self._judge(offset, report)
 
     def turn_to(self, trust: Trust) -> list[tuple[int, str]]:

@@ -60,7 +60,7 @@ class Coordinator:
         if kind == "late":
             self._reports_end = ((round_number, ordinal), next(iter(event.offsets.values()))[0])
         if kind == "close" and ledger.phase is Phase.COLLECTING and self._is_now(round_number, ordinal):
-            return [self._write(self._round_closing(event))]
+            return [self._write(self._round_closing(event.offsets[table.updates(ledger.slot)]))]
         return []
 
     # Between rounds
@@ -149,11 +149,13 @@ class Coordinator:
             return []
         self._accepted = book.candidates(ledger.excluded, ledger.federation.settings.max_clients)
         self._refused = book.refused()
+        if ledger.reports_carry_updates:
+            end = self._accepted[-1] + 1 if self._accepted else 0
+            return [self._write(self._round_closing((end,) + (0,) * (ledger.federation.shards - 1)))]
         return [ReadEnds(("close", ledger.round, ledger.ordinal), (table.updates(ledger.slot),))]
 
-    def _round_closing(self, event: Ends) -> RoundClosing:
+    def _round_closing(self, ends: tuple[int, ...]) -> RoundClosing:
         ledger = self.ledger
-        ends = event.offsets[table.updates(ledger.slot)]
         nonce, refused = ledger.federation.nonce, self._refused
         return RoundClosing(nonce, ledger.round, ledger.ordinal, self._accepted, ends, refused)
 

@@ -19,7 +19,7 @@ from fdstream.server.coordinator import Coordinator
 from fdstream.server.opening import Opening, Proposal
 from fdstream.server.refusals import Refusals
 from fdstream.server.rereading import Room
-from fdstream.server.shard import ShardOwner
+from fdstream.server.shard import ShardOwner, carried
 from fdstream.topics import table
 from fdstream.trust import ANYBODY, NO_PINS, Pins, Trust
 
@@ -118,7 +118,8 @@ class Server:
             return self._on_history(entry)
         owner = self.owners.get(partition)
         if self._is(topic, table.reports):
-            return self._on_report(entry)
+            fault = owner.on_update(carried(entry)) if owner is not None and self._carry_updates else None
+            return self._on_report(entry, fault)
         if owner is None:
             return []
         if self._is(topic, table.updates):
@@ -133,7 +134,7 @@ class Server:
             return self._own()
         if self.book is not None and self._is(topic, table.reports):
             self.book.add(entry)
-        elif partition in self.owners and self._is(topic, table.updates):
+        if partition in self.owners and self._is_of_updates(topic):
             self.owners[partition].on_update(entry)
         return []
 
@@ -162,13 +163,15 @@ class Server:
         stranger = opened is not None and getattr(message, "nonce", None) != opened.nonce
         return stranger and not isinstance(message, FederationOpened)
 
-    def _on_report(self, entry: Entry) -> Effects:
+    def _on_report(self, entry: Entry, fault: str | None) -> Effects:
+        """`fault` is what is wrong with the update that it carries."""
         outcome = self.book.add(entry) if self.book is not None else None
         if outcome is None:
             return []
         report = entry.message
         told: Effects = [_told_of(report, outcome, entry.record.offset)] if isinstance(report, Report) else []
-        return told if outcome in (ACCEPTED, FAILED) else told + self._maybe_reject(entry, outcome)
+        refusal = fault if outcome in (ACCEPTED, FAILED) else outcome
+        return told + self._maybe_reject(entry, refusal)
 
     def _on_uploaded(self, event: Uploaded) -> Effects:
         if event.tag[0] == "initial":
@@ -213,17 +216,26 @@ class Server:
         """The first offset of a partition that is still to be read for the round in hand."""
         if topic == table.SHARDS:
             return self.ledger.round_opened.shards_start[partition]
-        if self._is(topic, table.reports) and self.book is not None:
-            return self.book.next_offset
         owner = self.owners.get(partition)
-        if owner is None:
-            return None
-        return owner.needed_of_updates if self._is(topic, table.updates) else owner.needed_of_model(topic)
+        needed: list[int | None] = []
+        if self._is(topic, table.reports) and self.book is not None:
+            needed.append(self.book.next_offset)
+        if owner is not None:
+            is_update = self._is_of_updates(topic)
+            needed.append(owner.needed_of_updates if is_update else owner.needed_of_model(topic))
+        return min((offset for offset in needed if offset is not None), default=None)
 
     def _is(self, topic: str, name: Callable[[int], str]) -> bool:
         return self._working_on > 0 and topic == name(
             table.slot_of(self._working_on, self.ledger.federation.slots)
         )
+
+    @property
+    def _carry_updates(self) -> bool:
+        return self.ledger.opened is not None and self.ledger.reports_carry_updates
+
+    def _is_of_updates(self, topic: str) -> bool:
+        return self._working_on > 0 and topic == self.ledger.updates_topic(self._working_on)
 
     # Ownership
 

@@ -38,7 +38,19 @@ from fdstream.server.statistics import of_cohort
 from fdstream.topics import table
 
 MAX_REASONS = 1000
+CARRIED_INDEX = 0  # of the chunk that a report carries: there is no other
 Cohort = tuple[int, ...]  # offsets of reports, ascending
+
+
+def carried(entry: Entry) -> Entry:
+    """A report as the update that it carries, if it does."""
+    report = entry.message
+    if not isinstance(report, Report) or report.failure is not None or report.num_examples < 1:
+        return entry
+    chunk = UpdateChunk(
+        report.nonce, report.attempt, report.round, CARRIED_INDEX, report.num_examples, report.data
+    )
+    return Entry(entry.record, chunk)
 
 
 class ShardOwner:
@@ -62,7 +74,8 @@ class ShardOwner:
         self.ledger = ledger
         self.round = opened.round
         self.nonce = opened.nonce
-        self.start = self.next_offset = opened.updates_start[shard]
+        carried = ledger.reports_carry_updates
+        self.start = self.next_offset = opened.reports_start if carried else opened.updates_start[shard]
         self.next_parts: ShardParts | None = None
         self._broadcast = Broadcast(strategy, ledger.model_codec, ledger.federation.settings.seed)
         self._new_attempt = new_attempt
@@ -94,7 +107,7 @@ class ShardOwner:
 
     @property
     def _updates_topic(self) -> str:
-        return table.updates(table.slot_of(self.round, self.ledger.federation.slots))
+        return self.ledger.updates_topic(self.round)
 
     @property
     def _model_topics(self) -> tuple[str, str]:
@@ -300,7 +313,7 @@ class ShardOwner:
         return self._make(closing.accepted) if self._aggregate.is_of(expected) else []
 
     def _publish(self, book: ReportBook) -> Effects:
-        closing, cohort = self.ledger.closing, self.ledger.cohort
+        closing = self.ledger.closing
         assert closing is not None
         behind = self.next_offset < closing.updates_end[self.shard]
         if behind or self._parts is None or not book.covers(closing.accepted):

@@ -131,7 +131,7 @@ def topic_specs(shards: int, slots: int = SLOTS) -> tuple[TopicSpec, ...]:
             TopicSpec(model(slot), shards, "server", both, kept | _BULK),
             TopicSpec(state(slot), shards, "server", ("server",), kept | _BULK),
             TopicSpec(updates(slot), shards, "client", ("server",), kept | _BULK),
-            TopicSpec(reports(slot), 1, "client", ("server",), kept),
+            TopicSpec(reports(slot), 1, "client", ("server",), kept | _BULK),
         )
     )
     return standing + ring

@@ -214,7 +214,7 @@ def test_a_failure_is_reported_at_once_and_without_chunks() -> None:
     scene = Scene("a")
     scene.begin(1)
     (upload,) = scene.session.report("a", Outcome(weights_of(1), 7, failure="no data"))
-    report = Report(NONCE, "a", (1).to_bytes(16, "big"), 1, 1, 7, {}, 0, {}, (), "no data")
+    report = Report(NONCE, "a", (1).to_bytes(16, "big"), 1, 1, 7, {}, 0, {}, (), failure="no data")
     assert upload == Upload(("report", "a", 1), table.reports(1), [(0, report)])
 
 

@@ -176,7 +176,7 @@ LEAST_LONG = b"\xff" * 9 + b"\x01"
         (REPORT, struct.pack("<d", 0.5), struct.pack("<d", float("nan")), Reason.OUT_OF_RANGE),
         (REPORT, struct.pack("<d", 0.5), struct.pack("<d", float("inf")), Reason.OUT_OF_RANGE),
         (CONFIGURED, b"rate\x02", b"rate\x08", Reason.MALFORMED),  # no such branch of the union
-        (REPORT, ID + ID + b"\x00\x00", ID + ID + b"\x00\x03", Reason.NOT_CANONICAL),  # branch -2
+        (REPORT, ID + ID + bytes(3), ID + ID + b"\x00\x00\x03", Reason.NOT_CANONICAL),  # branch -2
         (REPORT, b"\x04" + ID + ID, b"\x03\x40" + ID + ID, Reason.NOT_CANONICAL),  # a block with its size
         (REPORT, b"\x04" + ID + ID, b"\x02" + ID + b"\x02" + ID, Reason.NOT_CANONICAL),  # two blocks
         (REPORT, b"\x04" + ID + ID, LEAST_LONG + b"\x00\x04" + ID + ID, Reason.NOT_CANONICAL),

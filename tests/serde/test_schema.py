@@ -27,7 +27,7 @@ FINGERPRINTS = {
     "FederationFinished": "86b039a3c7d7fbad",
     "ShardVerdict": "3a565a670764ec3f",
     "ShardResult": "7c77521cfd6b1fff",
-    "Report": "9567d0b563b7aac8",
+    "Report": "2ac7d4749e74ac19",
     "ModelChunk": "851b892e6424e887",
     "UpdateChunk": "bb67f78007d88acc",
     "Heartbeat": "8a1282021e3c302a",

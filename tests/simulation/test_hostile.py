@@ -63,6 +63,9 @@ def spoil(random: Random, drawn: Drawn) -> Drawn:
                     replace(message, attempt=bytes(16)),
                     replace(message, round_offset=message.round_offset + 1),
                     replace(message, nonce=bytes(16)),
+                    replace(message, data=message.data[:-1]),
+                    replace(message, data=message.data[1:] + b"?" if message.data else b"?"),
+                    replace(message, data=b"\xff" * len(message.data)),
                 ]
             )
         case _:

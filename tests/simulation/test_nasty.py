@@ -65,6 +65,7 @@ class Scenario:
     slots: int
     groups: list[list[str]]
     servers: int
+    small: bool  # a model of one chunk, whose updates travel in their reports
 
 
 def scenario(seed: int) -> Scenario:
@@ -85,9 +86,8 @@ def scenario(seed: int) -> Scenario:
     )
     travel = Random(f"codecs {seed}")
     settings = replace(settings, codec=travel.choice(CODECS), model_codec=travel.choice(MODEL_CODECS))
-    return Scenario(
-        settings, random.choice([1, 2, 3, 12]), random.choice([1, 2, 2, 3]), groups, random.randint(1, 3)
-    )
+    shards, slots, servers = random.choice([1, 2, 3, 12]), random.choice([1, 2, 2, 3]), random.randint(1, 3)
+    return Scenario(settings, shards, slots, groups, servers, small=Random(f"small {seed}").random() < 0.3)
 
 
 def work(client: str, session: Session) -> Outcome:
@@ -115,7 +115,9 @@ def world(seed: int, **changes: object) -> World:
 
     def proposal(dice: Random) -> Proposal:
         weights = calm.initial_weights(dice.randrange(5))
-        layout = Layout.of(weights, chunk_bytes=16, shards=drawn.shards)
+        if drawn.small:
+            del weights["scale"]  # of another dtype
+        layout = Layout.of(weights, chunk_bytes=1024 if drawn.small else 16, shards=drawn.shards)
         return Proposal(layout, weights, drawn.settings, {}, drawn.slots)
 
     return World(
@@ -189,13 +191,14 @@ class Replay:
 
     def update(self, number: int, shard: int, attempt: bytes) -> dict[int, UpdateChunk]:
         """The first chunk of each index that the attempt wrote in the round's part of the log."""
-        start = self.opened[number].updates_start[shard]
+        opened = self.opened[number]
+        start = opened.reports_start if self.world_is_small else opened.updates_start[shard]
         sizes = {
             s.index: for_dtype(self.codec, s.dtype).encoded_bytes(update_dtype(s.dtype), s.size)
             for s in self.layout.chunks_of(shard)
         }
         found: dict[int, UpdateChunk] = {}
-        for offset, chunk in self.messages(table.updates(self.slot(number)), shard):
+        for offset, chunk in self.updates(number, shard):
             if isinstance(chunk, UpdateChunk) and offset >= start:  # noqa: SIM102
                 if (chunk.attempt, chunk.round) == (attempt, number) and sizes.get(chunk.index) == len(
                     chunk.data
@@ -207,6 +210,20 @@ class Replay:
         """What readers take a chunk's payload for."""
         travel = for_dtype(self.codec, spec.dtype)
         return travel.decode(chunks[spec.index].data, update_dtype(spec.dtype), spec.size)
+
+    def updates(self, number: int, shard: int) -> Iterator[tuple[int, Message]]:
+        """Every chunk of an update in the round's slot; what reports carry as the chunk that it is."""
+        if not self.world_is_small:
+            yield from self.messages(table.updates(self.slot(number)), shard)
+            return
+        for offset, report in self.messages(table.reports(self.slot(number)), 0):
+            if isinstance(report, Report) and report.num_examples and report.failure is None:
+                names = (report.nonce, report.attempt, report.round)
+                yield offset, UpdateChunk(*names, 0, report.num_examples, report.data)
+
+    @property
+    def world_is_small(self) -> bool:
+        return len(self.layout.chunks) == 1
 
     def model(self, version: int, named: tuple[ShardModel, ...]) -> dict[tuple[int, int], Array]:
         """The parts that a model's records name, by part and index; deleted ones too."""
