@@ -123,8 +123,9 @@ def test_every_record_and_field_is_explained(name: str) -> None:
 def test_bulk_data_stands_last(name: str) -> None:
     schema = load(name)
     fields = [field["name"] for field in schema["fields"]]
-    assert ends_in_data(schema) is ("data" in fields)
-    assert "data" not in fields[:-1]
+    # What a report carries is small, and signed with the rest of it.
+    assert ends_in_data(schema) is ("data" in fields and name != "Report")
+    assert not [field["name"] for field in schema["fields"][:-1] if field["type"] == "bytes"]
     head = head_of(schema)
     assert [field["name"] for field in head["fields"]] == fields
     assert (head == schema) is not ends_in_data(schema)
