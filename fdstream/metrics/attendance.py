@@ -43,8 +43,11 @@ class Attendance:
     def begin(self) -> Effects:
         return [ReadEnds((), (table.MEMBERS,))]
 
-    def step(self, event: Event) -> Effects:
-        """Take one event in. What was said before, or is deleted, does not matter: whoever is alive speaks again."""
+    def step(self, *events: Event) -> Effects:
+        """Take events in. What was said before, or is deleted, does not matter: whoever is alive speaks again."""
+        return [effect for event in events for effect in self._on(event)]
+
+    def _on(self, event: Event) -> Effects:
         match event:
             case Entry(message=Heartbeat() as heartbeat):
                 with self._lock:

@@ -14,7 +14,7 @@ from fdstream.driver import Core
 from fdstream.events import Effects, Entry, Event, Tell
 from fdstream.ledger import Phase
 from fdstream.log import Log
-from fdstream.messages import Metrics, Settings, UpdateChunk
+from fdstream.messages import Metrics, Report, Settings, UpdateChunk
 from fdstream.metrics import definitions as d
 from fdstream.metrics.attendance import Attendance
 from fdstream.metrics.clocks import StateClock
@@ -68,11 +68,16 @@ class _MeasuredServer:
     def begin(self) -> Effects:
         return self._core.begin()
 
-    def step(self, event: Event) -> Effects:
+    def step(self, *events: Event) -> Effects:
         began = time.perf_counter()
-        effects = self._core.step(event)
-        if isinstance(event, Entry) and isinstance(event.message, UpdateChunk):
-            self._fold.count(len(event.message.data), time.perf_counter() - began)
+        effects = self._core.step(*events)
+        size_bytes = sum(
+            len(event.message.data)
+            for event in events
+            if isinstance(event, Entry) and isinstance(event.message, UpdateChunk | Report)
+        )
+        if size_bytes:
+            self._fold.count(size_bytes, time.perf_counter() - began)
         self._course.look()
         return effects
 
