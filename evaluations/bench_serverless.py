@@ -23,10 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from machine import report
 
-from fdstream.app import App
 from fdstream.client.serverless import lambda_handler
 from kafka_cluster import Cluster
 
@@ -40,13 +38,6 @@ print(json.dumps(lambda_handler({CLIENT}, None)))
 IMPORT = "import fdstream.client.serverless"
 COLD_TARGET_SECONDS, WARM_TARGET_SECONDS = 1.5, 0.3
 FOLDER = Path(__file__).parent
-
-app = App(weights=lambda: {"weights": np.zeros(int(os.environ["BENCH_BYTES"]) // 4, np.float32)})
-
-
-@app.train
-def train(weights: Any, _config: Any) -> Any:
-    return weights, 1, {}
 
 
 def cold() -> tuple[float, dict[str, Any]]:
@@ -90,7 +81,7 @@ def serving(bootstrap: str, size: str, rounds: int) -> Iterator[None]:
     os.environ |= {
         "FDSTREAM_BROKER": bootstrap,
         "FDSTREAM_FEDERATION": f"bench-{size}",
-        "FDSTREAM_APP": "bench_serverless:app",
+        "FDSTREAM_APP": "echo_app:app",
         "FDSTREAM_LOG_LEVEL": "warning",
         "BENCH_BYTES": str(int(size[:-2]) * UNITS[size[-2:]]),
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -88,14 +88,12 @@ class Connection:
         config: Mapping[str, ConfigValue] | None = None,
         profile: Mapping[str, str] | None = None,
         identity: Identity = NOBODY,
-        tell: Callable[[Tell], None] | None = None,
         instruments: Instruments = UNMEASURED,
     ) -> None:
         _check_names(clients)
         self._can_sign = identity.key is not None
         self.session = Session(clients, lambda: os.urandom(16), identity.pins)
         self._log = instruments.log(log)
-        self._tell = tell or log_told
         self._instruments = instruments
         self._heartbeats = heartbeats
         self._config = dict(config or {})
@@ -272,7 +270,7 @@ class Connection:
         self._hear(Tell("client state", {"client": client, "state": state}))
 
     def _hear(self, tell: Tell) -> None:
-        self._tell(tell)
+        _log(tell)
         self._instruments.hear(tell)
 
     def _heartbeat(self, client: str) -> Heartbeat:
@@ -289,7 +287,7 @@ def _check_names(clients: Sequence[str]) -> None:
         raise UsageError("two clients of one connection have the same id: give each one of its own")
 
 
-def log_told(tell: Tell) -> None:
+def _log(tell: Tell) -> None:
     """A few lines about many bad records; one a client where a codec's memory is missing."""
     match tell.name, tell.facts:
         case "rejected", {"count": count} if count in (1, 10, 100) or count % 1000 == 0:

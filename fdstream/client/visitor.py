@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 
 from fdstream import interrupts
 from fdstream.app import App, Config
-from fdstream.client.connection import WITHOUT_MEMORY, Connection, answer, log_told
+from fdstream.client.connection import WITHOUT_MEMORY, Connection, answer
 from fdstream.client.session import Session, Standing
 from fdstream.counted import CountedLog, Direction
 from fdstream.dtypes import Array
 from fdstream.events import Tell
 from fdstream.heartbeats import Heartbeats
+from fdstream.instruments import Instruments
 from fdstream.log import Log
 from fdstream.messages import ConfigValue, Metrics
 from fdstream.weights import EvaluateResult, TrainResult, UserFunctionError
@@ -105,17 +106,34 @@ class _Work:
         return self.trained
 
 
+class _Notes(Instruments):
+    """Counts the bytes that pass one log, and keeps what whoever invokes should hear."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[Direction, int] = {"in": 0, "out": 0}
+        self.warnings: list[str] = []
+
+    def log(self, log: Log) -> Log:
+        return CountedLog(log, self._count)
+
+    def hear(self, tell: Tell) -> None:
+        if tell.name == "without memory":
+            self.warnings.append(WITHOUT_MEMORY)
+
+    def _count(self, topic: str, direction: Direction, records: int, size_bytes: int) -> None:
+        del topic, records
+        self.bytes[direction] += size_bytes
+
+
 class Visitor:
     """Owns the log. After an error it can only be closed."""
 
     def __init__(
         self, log: Log, heartbeats: Heartbeats, config: Mapping[str, ConfigValue], profile: Mapping[str, str]
     ) -> None:
-        self._bytes: dict[Direction, int] = {"in": 0, "out": 0}  # that passed the log so far
-        self._warnings: list[str] = []
-        counted = CountedLog(log, self._count)
+        self._notes = _Notes()
         self._connection = Connection(
-            counted, (), heartbeats, config=config, profile=profile, tell=self._hear
+            log, (), heartbeats, config=config, profile=profile, instruments=self._notes
         )
 
     @property
@@ -125,7 +143,7 @@ class Visitor:
 
     def visit(self, client: str, app: App, watch: Watch) -> Visit:
         """Take part in the round that is open now, if it asks the client. Raises `TransportError`, `RemoteError`."""
-        self._warnings, before = [], dict(self._bytes)
+        before, self._notes.warnings = dict(self._notes.bytes), []
         work = _Work(app, watch)
         watch.turn_to("receive")
         visit = self._visit(client, work)
@@ -136,9 +154,9 @@ class Visitor:
             )
         if work.trained is not None:
             visit.num_examples, visit.metrics = work.trained.num_examples, work.trained.metrics
-        visit.warnings = self._warnings
-        visit.received_bytes = self._bytes["in"] - before["in"]
-        visit.sent_bytes = self._bytes["out"] - before["out"]
+        visit.warnings = self._notes.warnings
+        visit.received_bytes = self._notes.bytes["in"] - before["in"]
+        visit.sent_bytes = self._notes.bytes["out"] - before["out"]
         return visit
 
     def _visit(self, client: str, work: _Work) -> Visit:
@@ -155,15 +173,6 @@ class Visitor:
     def close(self) -> None:
         """Release the connections. What was not acknowledged may be lost."""
         self._connection.close()
-
-    def _count(self, topic: str, direction: Direction, records: int, size_bytes: int) -> None:
-        del topic, records
-        self._bytes[direction] += size_bytes
-
-    def _hear(self, tell: Tell) -> None:
-        log_told(tell)
-        if tell.name == "without memory":
-            self._warnings.append(WITHOUT_MEMORY)
 
 
 def without_task(session: Session, client: str) -> Visit:
