@@ -1,13 +1,15 @@
 """Says on the `members` topic that members are alive and what they do, from one thread for a whole process.
 
 A thread, because a client that trains for an hour is in its user's code. It writes through a member's own log and
-reads nothing but the member's last word on its state.
+reads nothing but the member's last word on its state. A change of state is said half a second later, as the state is
+then: what is over sooner is not worth a record, so that short rounds cost no more than the beat.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +20,7 @@ from fdstream.serde.avro import encode
 from fdstream.topics import table
 
 logger = logging.getLogger("fdstream.heartbeats")
+SETTLING_SECONDS = 0.5  # between a change of state and the heartbeat that says so
 
 
 @dataclass(slots=True)
@@ -26,16 +29,19 @@ class Member:
 
     log: Log
     now: Callable[[], Heartbeat]
+    said: Heartbeat | None = None  # the last one
+    hurried: bool = False  # whether its state has changed since
 
 
 class Heartbeats:
     """Beats for its members every period until closed, and once at once for whoever joins or leaves."""
 
     def __init__(self, period_seconds: float) -> None:
-        self._period_seconds = period_seconds
+        self.period_seconds = period_seconds
         self._members: list[Member] = []
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fdstream-heartbeats", daemon=True)
 
     def __enter__(self) -> Heartbeats:
@@ -44,6 +50,7 @@ class Heartbeats:
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
+        self._woken.set()
         self._thread.join()
 
     def join(self, member: Member) -> None:
@@ -62,15 +69,45 @@ class Heartbeats:
         with self._lock:
             self._members.remove(member)
 
+    def hurry(self, member: Member) -> None:
+        """What the member does has changed: say so soon. Costs the caller next to nothing."""
+        member.hurried = True
+        self._woken.set()
+
     def beat(self, member: Member) -> None:
         """One heartbeat now, unless it would have to wait: who cannot be reached cannot hear it."""
-        member.log.append(table.MEMBERS, 0, encode(member.now()), droppable=True)
+        member.hurried = False
+        member.said = member.now()
+        member.log.append(table.MEMBERS, 0, encode(member.said), droppable=True)
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._period_seconds):
-            with self._lock:
-                for member in self._members:
-                    self._beat_on(member)
+        due_seconds = time.monotonic() + self.period_seconds
+        while self._wait(due_seconds):
+            if time.monotonic() < due_seconds:
+                self._beat_for(self._has_news)
+                continue
+            self._beat_for(lambda _: True)
+            due_seconds = time.monotonic() + self.period_seconds
+
+    def _wait(self, due_seconds: float) -> bool:
+        """Until a beat is due or news have settled; whether there is a reason to go on."""
+        self._woken.wait(max(0.0, due_seconds - time.monotonic()))
+        self._woken.clear()
+        remaining = max(0.0, due_seconds - time.monotonic())
+        return not self._stopped.wait(min(SETTLING_SECONDS, remaining))
+
+    def _beat_for(self, chosen: Callable[[Member], bool]) -> None:
+        with self._lock:
+            for member in filter(chosen, self._members):
+                self._beat_on(member)
+
+    def _has_news(self, member: Member) -> bool:
+        """Whether it would say something else than it said last; a new round alone is in the log anyway."""
+        if not member.hurried or member.said is None:
+            return False
+        member.hurried = False
+        now = member.now()
+        return (now.state, now.profile) != (member.said.state, member.said.profile)
 
     def _beat_on(self, member: Member) -> None:
         """A broker that refuses is the main thread's to deal with; the others' hearts go on."""

@@ -46,8 +46,8 @@ class Watcher:
         self.ledger = Ledger()
         self._book: ReportBook | None = None
         self._refused_before: dict[str, str] = {}  # in the round before
-        self._members = Members()
-        self._latest_seconds = 0.0
+        self.members = Members()
+        self.latest_seconds = 0.0  # broker time of the newest record
         self.positions = {
             table.CONTROL: 0,
             table.MEMBERS: members_start,
@@ -77,10 +77,10 @@ class Watcher:
     def _on_entry(self, entry: Entry) -> Effects:
         record = entry.record
         self.positions[record.topic] = record.offset + 1
-        self._latest_seconds = max(self._latest_seconds, record.timestamp_seconds)
+        self.latest_seconds = max(self.latest_seconds, record.timestamp_seconds)
         match entry.message:
             case Heartbeat() as heartbeat:
-                self._members.hear(heartbeat, entry.record.timestamp_seconds)
+                self.members.hear(heartbeat, record.timestamp_seconds)
             case _ if self._book is not None and record.topic == table.reports(self.ledger.slot):
                 self._book.add(entry)  # also what cannot be read: the book counts offsets
             case _ if entry.record.topic == table.CONTROL:
@@ -135,5 +135,5 @@ class Watcher:
 
     def _alive(self) -> dict[str, str]:
         """Members heard lately, as of the newest record, by name."""
-        alive = self._members.alive(self._latest_seconds)
+        alive = self.members.alive(self.latest_seconds)
         return {heartbeat.member: f"{heartbeat.role} {heartbeat.state}" for heartbeat in alive}

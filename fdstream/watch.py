@@ -65,18 +65,25 @@ class Watch:
 
 
 @contextmanager
-def watch(broker: str, federation: str, kafka: Mapping[str, str]) -> Iterator[Watch]:
-    """A caught-up watch. Raises `UsageError` where there is no such federation, `TransportError`."""
+def open_log(broker: str, federation: str, kafka: Mapping[str, str], *, client_id: str) -> Iterator[Log]:
+    """The log of a federation that is there. Raises `UsageError` where it is not, `TransportError`."""
     with Admin(broker, settings=kafka) as admin:
         admin.wait_until_reachable(REACHABLE_SECONDS)
         known = admin.federations()
         if federation not in known:
             names = ", ".join(known) or "none"
             raise UsageError(f"there is no federation {federation!r} on {broker}; federations there: {names}")
-    log = KafkaLog(broker, federation, client_id="fdstream-watch", settings=kafka)
+    log = KafkaLog(broker, federation, client_id=client_id, settings=kafka)
     try:
+        yield log
+    finally:
+        log.close()
+
+
+@contextmanager
+def watch(broker: str, federation: str, kafka: Mapping[str, str]) -> Iterator[Watch]:
+    """A caught-up watch. Raises `UsageError` where there is no such federation, `TransportError`."""
+    with open_log(broker, federation, kafka, client_id="fdstream-watch") as log:
         found = Watch(log)
         found.catch_up()
         yield found
-    finally:
-        log.close()

@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from fdstream.errors import TransportError
-from fdstream.heartbeats import Heartbeats, Member
+from fdstream.heartbeats import SETTLING_SECONDS, Heartbeats, Member
 from fdstream.log import Log, MemoryBroker, MemoryLog, OnAck
 from fdstream.messages import Heartbeat
 from fdstream.serde.avro import decode
@@ -158,3 +158,46 @@ def test_who_joins_hears_of_a_refusal_itself(bell: Bell) -> None:
     log.refuses = True
     with Heartbeats(A_LONG_TIME) as heartbeats, pytest.raises(TransportError, match="the broker is full"):
         heartbeats.join(member("a", log))
+
+
+class Moody:
+    """A member whose state a test sets."""
+
+    def __init__(self, name: str, bell: Bell) -> None:
+        self.state = "waiting"
+        self.round = 0
+        self.member = Member(bell.log(), lambda: Heartbeat(name, "client", self.state, self.round))
+
+
+def test_a_change_of_state_is_said_soon(bell: Bell) -> None:
+    with Heartbeats(A_LONG_TIME) as heartbeats:
+        a, b = Moody("a", bell), Moody("b", bell)
+        for one in (a, b):
+            heartbeats.join(one.member)
+        a.state = "training"
+        heartbeats.hurry(a.member)
+        bell.wait_for(lambda: len(bell.beats()) >= 3)
+    assert [beat.state for beat in bell.beats()] == ["waiting", "waiting", "training"]
+
+
+def test_what_has_changed_back_by_then_is_not_said(bell: Bell) -> None:
+    with Heartbeats(A_LONG_TIME) as heartbeats:
+        quick, slow = Moody("quick", bell), Moody("slow", bell)
+        for one in (quick, slow):
+            heartbeats.join(one.member)
+        for state in ("training", "uploading", "waiting"):
+            quick.state = state
+            quick.round += 1
+            heartbeats.hurry(quick.member)
+        slow.state = "training"
+        heartbeats.hurry(slow.member)  # heard in the same breath, or after it
+        bell.wait_for(lambda: len(bell.beats()) >= 3)
+    assert [beat.member for beat in bell.beats()] == ["quick", "slow", "slow"]
+
+
+def test_news_do_not_delay_the_beat(bell: Bell) -> None:
+    """A member that changes all the time is heard every period all the same, and no oftener than news settle."""
+    with Heartbeats(SETTLING_SECONDS / 50) as heartbeats:
+        one = Moody("a", bell)
+        heartbeats.join(one.member)
+        bell.wait_for(lambda: heartbeats.hurry(one.member) or len(bell.beats()) >= 5)  # type: ignore[func-returns-value]

@@ -46,6 +46,13 @@ PURE = [
     "client/session.py",
     "grpc/frames.py",
     "stress/wire.py",
+    "status.py",
+    "dashboard/chronicle.py",
+    "dashboard/document.py",
+    "dashboard/parties.py",
+    "dashboard/refused.py",
+    "dashboard/rounds.py",
+    "dashboard/traffic.py",
 ]
 INPUT_AND_OUTPUT = {
     "asyncio",
@@ -74,6 +81,8 @@ LIBRARY_ROOMS = {
     "kafka_cluster": ["broker.py", "demo.py", "demo", "stress"],
     "matplotlib": ["stress"],
     "psutil": ["stress"],
+    "starlette": ["dashboard/web.py"],
+    "uvicorn": ["dashboard/web.py"],
 }
 
 

@@ -29,6 +29,8 @@ COMMANDS = {
     "demo": "Broker, server and clients on real data, all at once.",
     "stress": "Kafka against gRPC: measured, with report and plots.",
     "status": "Show how a federation is doing.",
+    "dashboard": "Serve a page that shows a federation as it runs.",
+    "report": "Write a federation's course into one HTML file.",
     "export": "Write a round's global model to a file.",
     "topics": "Create, list or delete a federation's topics.",
 }

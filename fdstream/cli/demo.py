@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     default="fdstream-demo.npz",
     help="Where the trained model goes.",
 )
+@click.option(
+    "--dashboard/--no-dashboard", help="Open a page in the browser that shows the federation as it runs."
+)
 @options.as_json
-def command(clients: int, rounds: int, seed: int, save_path: Path, as_json: bool) -> None:
+def command(clients: int, rounds: int, seed: int, save_path: Path, dashboard: bool, as_json: bool) -> None:
     """Train a network on handwritten digits that are spread unevenly over many clients.
 
     Starts a real Kafka broker on free ports, a server and the clients, each a process of its own, shows how the
@@ -49,7 +52,7 @@ def command(clients: int, rounds: int, seed: int, save_path: Path, as_json: bool
     from fdstream.demo.run import Plan, run
 
     console = Console(stderr=as_json)
-    plan = Plan(clients=clients, rounds=rounds, seed=seed, save_path=save_path)
+    plan = Plan(clients=clients, rounds=rounds, seed=seed, save_path=save_path, dashboard=dashboard)
     try:
         outcome = run(plan, console)
     except ChildFailedError as error:

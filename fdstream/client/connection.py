@@ -26,6 +26,7 @@ from fdstream.events import Tell
 from fdstream.heartbeats import Heartbeats, Member
 from fdstream.instruments import UNMEASURED, Instruments
 from fdstream.log import Log
+from fdstream.members import GONE, PERIOD
 from fdstream.messages import MAX_NAME_LENGTH, ConfigValue, FederationFinished, Heartbeat, Metrics
 from fdstream.signatures import SigningKey
 from fdstream.trust import NO_PINS, Pins
@@ -97,7 +98,7 @@ class Connection:
         self._instruments = instruments
         self._heartbeats = heartbeats
         self._config = dict(config or {})
-        self._profile = dict(profile or {})
+        self._profile = {**(profile or {}), PERIOD: f"{heartbeats.period_seconds:g}"}
         core = instruments.core(self.session)
         self._driver = Driver(core, self._log, tell=self._hear, monotonic=time.monotonic, key=identity.key)
         self.states: dict[str, str] = {}  # what each client does, for people
@@ -199,7 +200,7 @@ class Connection:
     def _leave_all(self) -> None:
         while self._members:
             client, member = self._members.popitem()
-            self._say(client, "gone")
+            self._say(client, GONE)
             self._heartbeats.leave(member)
 
     # One task
@@ -267,6 +268,8 @@ class Connection:
 
     def _say(self, client: str, state: str) -> None:
         self.states[client] = state
+        if client in self._members:
+            self._heartbeats.hurry(self._members[client])
         self._hear(Tell("client state", {"client": client, "state": state}))
 
     def _hear(self, tell: Tell) -> None:
@@ -274,7 +277,10 @@ class Connection:
         self._instruments.hear(tell)
 
     def _heartbeat(self, client: str) -> Heartbeat:
-        return Heartbeat(client, "client", self.states[client], self.session.ledger.round, self._profile)
+        state = self.states[client]
+        if state == "waiting" and self.session.is_uploading(client):
+            state = "uploading"  # handed over to the log, which is not done with it
+        return Heartbeat(client, "client", state, self.session.ledger.round, self._profile)
 
 
 def _check_names(clients: Sequence[str]) -> None:

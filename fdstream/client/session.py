@@ -229,6 +229,11 @@ class Session:
         """Why the servers did not take the client's last report of this round, if they said so."""
         return self._refused.get(-1 if (offset := self._parts[client].report) is None else offset)
 
+    def is_uploading(self, client: str) -> bool:
+        """Whether something that it handed in is not acknowledged yet."""
+        part = self._parts.get(client)
+        return part is not None and part.uploading
+
     def release(self) -> Effects:
         """Every due client has handed in its outcome, and every upload is drawn: drop the model."""
         return self.receiver.release(

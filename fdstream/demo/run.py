@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from fdstream.broker import download, new_cluster
+from fdstream.dashboard import needs
 from fdstream.demo import central
 from fdstream.demo.children import Children
 from fdstream.demo.spectator import Seat, spectate
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 FEDERATION = "demo"
 SHARDS = 4
-SERVER, CENTRAL = "server", "central"
+SERVER, CENTRAL, DASHBOARD = "server", "central", "dashboard"
 TURN_SECONDS = 0.1
 MODULES = (
     digits.__name__,  # before Keras, because it chooses the backend
@@ -58,6 +60,7 @@ class Plan:
     rounds: int
     seed: int
     save_path: Path
+    dashboard: bool = False  # whether to open a page that shows it
 
     @property
     def epochs(self) -> int:
@@ -83,6 +86,8 @@ def run(plan: Plan, console: Console) -> Outcome:
     Raises `UsageError`, `TransportError`, `ChildFailedError`; the last two keep the logs that they name.
     """
     check_installed()
+    if plan.dashboard:
+        needs.check_installed()
     started = time.monotonic()
     with CalmExitStack() as stack:
         folder = stack.enter_context(scratch_folder())
@@ -138,6 +143,8 @@ class Demo:
         """Train centrally, then in the federation; both results."""
         self._turn_until(seat, lambda: self._children.ready)
         self._done("Keras is imported, once for all processes")
+        if self._plan.dashboard:
+            self._open_dashboard(seat)
         centralised = self._train_centrally(seat)
         self._begin("starting the server and the clients, which compile their network")
         self._start_server()
@@ -163,6 +170,15 @@ class Demo:
         found = self._result(CENTRAL)
         self._done(f"trained in one place: {metric(found)} of the held-out images")
         return float(found["accuracy"])
+
+    def _open_dashboard(self, seat: Seat) -> None:
+        """The page lives as long as the demo; what it shows last stays in the browser."""
+        self._children.start(DASHBOARD, "fdstream", DASHBOARD, *self._place(), "--port", 0)
+        out = self._children.out(DASHBOARD)
+        self._turn_until(seat, lambda: out.exists() and "\n" in out.read_text("utf-8"))
+        address = out.read_text("utf-8").split(" is at ")[1].split()[0]
+        opened = webbrowser.open(address)
+        self._display.say(f"the dashboard is at {address}{'' if opened else ': open it in a browser'}")
 
     def _start_server(self) -> None:
         self._children.start(

@@ -26,6 +26,7 @@ from fdstream.keys import TrustFile
 from fdstream.layout import Layout
 from fdstream.ledger import Phase
 from fdstream.log import Log
+from fdstream.members import GONE, PERIOD
 from fdstream.messages import ConfigValue, FederationOpened, Heartbeat, Settings
 from fdstream.server.evaluator import Evaluator, Job
 from fdstream.server.opening import Proposal
@@ -118,6 +119,7 @@ class ServerRun:
         self._evaluated = 0
         self._gone = False
         self.name = f"{socket.gethostname()}-{os.getpid()}"
+        self._member = Member(self._log, self._heartbeat)
 
     def __enter__(self) -> ServerRun:
         self._stack.callback(self._log.close)
@@ -125,9 +127,8 @@ class ServerRun:
         self._stack.enter_context(self._evaluator)
         attendance = self._instruments.attending(lambda: self._connections.open_log("attendance"))
         self._stack.enter_context(attendance)
-        member = Member(self._log, self._heartbeat)
-        self._heartbeats.join(member)
-        self._stack.callback(self._leave, member)
+        self._heartbeats.join(self._member)
+        self._stack.callback(self._leave)
         self._driver.begin()
         return self
 
@@ -164,6 +165,7 @@ class ServerRun:
             said = "the group gave this server its shards" if shards else "this server has no shards for now"
             logger.info(said, extra={"shards": sorted(shards)})
             self._driver.perform(self.core.assign(shards))
+            self._heartbeats.hurry(self._member)
         trust = self._identity.trust.poll() if self._identity.trust is not None else None
         if trust is not None:
             self._driver.perform(self.core.trust(trust))
@@ -283,15 +285,16 @@ class ServerRun:
         self._observe(tell)
         self._instruments.hear(tell)
 
-    def _leave(self, member: Member) -> None:
+    def _leave(self) -> None:
         self._gone = True
-        self._heartbeats.leave(member)
+        self._heartbeats.leave(self._member)
 
     def _heartbeat(self) -> Heartbeat:
         ledger = self.core.ledger
         shards = " ".join(map(str, sorted(self.core.owners)))
-        state = "gone" if self._gone else ledger.phase.name.lower()
-        return Heartbeat(self.name, "server", state, ledger.round, {"shards": shards})
+        state = GONE if self._gone else ledger.phase.name.lower()
+        profile = {"shards": shards, PERIOD: f"{self._heartbeats.period_seconds:g}"}
+        return Heartbeat(self.name, "server", state, ledger.round, profile)
 
 
 def _terms(

@@ -31,7 +31,7 @@ WITHOUT_DEFAULT = {
     "metrics-port": 9464,
     "model-size": "1MB",
     "moments": "moments.jsonl",
-    "out": "folder",
+    "out": "out.html",
     "output": "model.npz",
     "round": 1,
     "save": "model.npz",

@@ -43,6 +43,11 @@ def test_options(plans: list[Plan]) -> None:
     assert plans == [Plan(clients=3, rounds=2, seed=7, save_path=Path("m.npz"))]
 
 
+def test_a_page_is_opened_where_asked_for(plans: list[Plan]) -> None:
+    assert CliRunner().invoke(main, ["demo", "--dashboard"]).exit_code == 0
+    assert [plan.dashboard for plan in plans] == [True]
+
+
 def test_the_end_sets_both_accuracies_side_by_side(plans: list[Plan], tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["demo"])
     assert result.stdout.splitlines() == [

@@ -176,7 +176,17 @@ def test_a_heartbeat_says_what_a_member_is_doing() -> None:
             connection.fail("no data") if len(states) == 1 else answer(connection, task)
             beat()
     assert states[:2] == ["training", "failed"]
-    assert states[-4:] == ["training", "waiting", "evaluating", "waiting"]
+    assert states[-4:] == ["training", "uploading", "evaluating", "uploading"]
+
+
+def test_who_has_handed_in_waits_once_that_is_acknowledged() -> None:
+    host, heartbeats = Host(), Acquainted()
+    with host.connect("a", heartbeats=heartbeats) as connection:
+        tasks = iter(connection)
+        answer(connection, next(tasks))
+        assert connection.session.is_uploading("a")
+        next(tasks)  # the next round's: the report of the first is acknowledged
+        assert not connection.session.is_uploading("a")
 
 
 def test_leaving_closes_the_log_and_says_goodbye_also_after_an_error() -> None:

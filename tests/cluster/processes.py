@@ -94,6 +94,11 @@ class Process:
     def log(self) -> str:
         return self._stderr.read_text()
 
+    @property
+    def said(self) -> str:
+        """What it has written to stdout."""
+        return self._stdout.read_text()
+
     def wait_for_line(self, pattern: str) -> re.Match[str]:
         """The first place in the log that the pattern finds; fails where the process ends without it."""
 
