@@ -45,7 +45,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--times", type=int, default=1, help="runs of each case")
     parser.add_argument("--seed", type=int, help="of the first run; printed, and drawn where it is not given")
-    parser.add_argument("--only", nargs="+", default=["*"], help="cases whose name one of these patterns fits")
+    parser.add_argument(
+        "--only", nargs="+", default=["*"], help="cases whose name one of these patterns fits"
+    )
     parser.add_argument("--short", action="store_true", help="the cases of the short form alone")
     parser.add_argument("--labs", type=int, default=1, help="how many to play at the same time")
     parser.add_argument("--record", type=Path, required=True, help="a file to which each run adds a line")

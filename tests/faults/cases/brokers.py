@@ -85,6 +85,7 @@ def rolling(scene: Scene) -> None:
 def two_down(scene: Scene) -> None:
     cluster = scene.lab.cluster(3)
     begin(scene)
+    scene.topics.all_entries(table.CONTROL)
     for node in scene.random.sample(range(3), 2):
         cluster.kill_node(node)
     scene.open_gates(2)

@@ -162,7 +162,7 @@ def delete_topic(topic: str) -> Callable[[Scene], None]:
     return play
 
 
-for _kind in ("control", "shards", "model", "updates", "reports"):
+for _kind in ("control", "shards", "members", "model", "updates", "reports"):
     case(f"the topic {_kind} deleted under a running federation", ends=SENTENCE)(delete_topic(KINDS[_kind]))
 
 
