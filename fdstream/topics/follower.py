@@ -10,16 +10,19 @@ what either delivers past the position is next in line, and the rest is a double
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from fdstream.errors import RemoteError, TransportError
 from fdstream.log import Lost, Record
-from fdstream.topics.handles import Weather, is_permanent, sentence
+from fdstream.topics.handles import Weather, is_permanent, logger, sentence
 from fdstream.topics.reader import Place, Reader
 from fdstream.topics.settings import BURST_WAIT_MS, TAIL_WAIT_MS
 
+# A partition between brokers, or one that stood still, leaves two leaders for as long as it lasts and a little more.
+BEYOND_SECONDS = 60.0
 _OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 
 
@@ -37,6 +40,9 @@ class Follower:
         self._burst: Reader | None = None
         self._tail: Reader | None = None
         self._positions: dict[Place, int] = {}
+        self._beyond_since: dict[
+            Place, float
+        ] = {}  # when a leader first said that it has less; monotonic seconds
         self._seen_topics: set[str] = set()
 
     @property
@@ -138,6 +144,8 @@ class Follower:
         self._seen_topics.add(topic)
         if reader is self._tail and self._burst is not None:
             self._burst.stop(place)
+        if offset >= self._positions[place]:
+            self._beyond_since.pop(place, None)
         if error is not None:
             self._on_end(reader, place, offset, found)
         elif offset >= self._positions[place]:
@@ -192,7 +200,14 @@ class Follower:
             self._leave(place)
             found.append(Lost(*self._named(place), position))
         elif position > high:
+            self._on_beyond_end(place, position, high)
+
+    def _on_beyond_end(self, place: Place, position: int, high: int) -> None:
+        """The partition has lost records; or a leader that was voted out, and has not heard of it, is answering."""
+        since_seconds = self._beyond_since.setdefault(place, time.monotonic())
+        if time.monotonic() > since_seconds + BEYOND_SECONDS:
             raise RemoteError(_beyond_end(place, position, high))
+        logger.debug("%s[%d] ends at %d, before %d: asking again", *place, high, position)
 
 
 def _beyond_end(place: Place, position: int, high: int) -> str:

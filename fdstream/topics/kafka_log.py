@@ -11,7 +11,6 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from fdstream import interrupts
-from fdstream.errors import TransportError
 from fdstream.log import Lost, OnAck, Record
 from fdstream.topics import table
 from fdstream.topics.follower import Follower
@@ -144,14 +143,15 @@ class KafkaLog:
                 raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
             return offsets
 
-        return self._questions.ask(f"look up offsets of topic {name}", look_up, patience_seconds=FOR_EVER)
+        what = f"look up offsets of topic {name}"
+        return self._questions.ask(what, look_up, patience_seconds=FOR_EVER, is_there=True)
 
     def _partition_count(self, name: str) -> int:
         """Partitions never change in number while a federation lives."""
         if name not in self._partitions:
             count = partition_counts(self._questions.handle, [name])[name]
             if count is None:
-                raise TransportError(f"topic {name} does not exist (any more). Was the federation deleted?")
+                raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
             self._partitions[name] = count
         return self._partitions[name]
 

@@ -20,6 +20,8 @@ from fdstream.topics.handles import UNKNOWN, Weather, is_permanent, make_admin, 
 T = TypeVar("T")
 
 FOR_EVER = float("inf")
+# A broker hears of a new topic from the controller: soon, but not at once, and later where it is busy.
+HEARSAY_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
 _METADATA_TIMEOUT_SECONDS = 2.0
 _LEADERS_KNOWN_SECONDS = 300.0  # librdkafka forgets after 900
@@ -103,17 +105,19 @@ class Questions:
         """The answer; while it is a KafkaException that may pass, the question again.
 
         `what` continues "cannot …" in the error where patience is over or waiting cannot help. A topic that
-        `is_there` and that a broker does not know is one that this broker has not heard of yet.
+        `is_there` and that a broker does not know is one that this broker has not heard of yet, for a minute.
         """
         deadline = time.monotonic() + patience_seconds
+        unknown_until = FOR_EVER if is_there else 0.0
         while True:
             interrupts.check()
             try:
                 answer = question(self.handle)
             except KafkaException as error:
-                young = is_there and error.args[0].code() in UNKNOWN
-                over = time.monotonic() > deadline or not (young or may_pass(error.args[0]))
-                self._endure(error.args[0], what, over=over)
+                now, unknown = time.monotonic(), error.args[0].code() in UNKNOWN
+                unknown_until = min(unknown_until, now + HEARSAY_SECONDS) if unknown else unknown_until
+                passing = now < unknown_until if unknown else may_pass(error.args[0])
+                self._endure(error.args[0], what, over=now > deadline or not passing)
             else:
                 self._weather.clear()
                 return answer
@@ -126,7 +130,8 @@ class Questions:
         """Wait a moment. Not shorter: whoever asks for the leaders of a new topic too often never hears of them."""
         if over:
             raise TransportError(sentence(error, what)) from None
-        self._weather.notice(error)
+        if error.code() not in UNKNOWN:  # of which the weather would make a topic that is gone
+            self._weather.notice(error)
         self.handle.poll(_PAUSE_SECONDS)
         self._weather.check()
         self._lazy = None

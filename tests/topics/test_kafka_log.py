@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from fdstream import interrupts
 from fdstream.errors import RemoteError, TransportError, UsageError
-from fdstream.topics import table
+from fdstream.topics import follower, questions, table
 from fdstream.topics.admin import Admin
 from fdstream.topics.kafka_log import KafkaLog
 from kafka_cluster import Cluster
@@ -57,12 +57,13 @@ def test_what_the_broker_refuses_is_raised_from_then_on(
     assert acked == []
 
 
-def test_a_missing_topic_is_named(open_log: OpenLog) -> None:
+def test_a_missing_topic_is_named(open_log: OpenLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "HEARSAY_SECONDS", 0.1)
     log = open_log(topic_metadata_propagation_max_ms="500")
     log.append("nonsense", 0, b"x")
     with pytest.raises(TransportError, match=r"topic fdstream\.test-\w+\.nonsense: it does not exist"):
         log.flush()
-    with pytest.raises(TransportError, match=r"topic .*nonsense2 does not exist"):
+    with pytest.raises(TransportError, match=r"topic .*nonsense2: it does not exist"):
         open_log().end_offsets("nonsense2")
 
 
@@ -95,7 +96,21 @@ def test_a_topic_that_is_not_there_yet_is_waited_for_and_one_that_is_gone_is_not
         poll_until(reader, lambda _: False)
 
 
-def test_following_past_the_end_is_a_log_that_lost_records(open_log: OpenLog) -> None:
+def test_a_leader_that_has_less_than_was_read_is_asked_again(open_log: OpenLog) -> None:
+    """It may have been voted out without hearing of it; the one that has the rest answers soon."""
+    log = open_log()
+    log.append(TOPIC, 0, b"0")
+    log.follow(TOPIC, 0, 3)
+    assert quiet(log)
+    for value in (b"1", b"2", b"3"):
+        log.append(TOPIC, 0, value)
+    assert records(log, 1)[0].value == b"3"
+
+
+def test_following_past_the_end_is_a_log_that_lost_records(
+    open_log: OpenLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "BEYOND_SECONDS", 0.2)
     log = open_log()
     log.append(TOPIC, 0, b"x")
     log.flush()
