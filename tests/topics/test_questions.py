@@ -89,8 +89,8 @@ def test_a_topic_that_is_there_is_one_that_this_broker_has_not_heard_of_yet(ques
 def test_a_topic_that_no_broker_has_heard_of_for_long_is_not_there(
     questions: Questions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fdstream.topics.questions.HEARSAY_SECONDS", 0.7)
-    question = Question(*[KafkaError.UNKNOWN_TOPIC_OR_PART] * 100)
+    monkeypatch.setattr("fdstream.topics.questions.HEARSAY_SECONDS", 0.2)
+    question = Question(*[KafkaError.UNKNOWN_TOPIC_OR_PART] * 100_000)
     with pytest.raises(TransportError, match="it does not exist"):
         questions.ask("ask", question, patience_seconds=FOR_EVER, is_there=True)
     assert len(question.handles) > 1
