@@ -47,7 +47,7 @@ def server_at(scene: Scene, place: Place, *options: str) -> Process:
     return scene.server(*options, start=forking(place.enter))
 
 
-@case("a partition between a server and the broker", brokers=0, needs=NEEDS, short=True)
+@case("a partition between a server and the broker", brokers=0, needs=NEEDS)
 def server_cut_off(scene: Scene) -> None:
     """For longer than its session: the other server takes over, and it comes back two rounds later."""
     with network(scene) as (made, broker):
