@@ -2,9 +2,13 @@
 
     python evaluations/bare_grpc.py hub|edge ADDRESS MODEL_BYTES CLIENTS ROUNDS
 
-The hub writes the model's chunks to every stream, then reads as many bytes from each and adds them to float32 sums;
-the edge has a stream and a connection for each client, which reads the model and writes as many bytes back. Both run
-gRPC's asyncio side on one thread. The hub prints the seconds of each round, one a line.
+The hub writes the model's chunks to every stream, reads an update of as many bytes from each, adds them to float32
+sums, and their mean is the next model. The edge has a stream and a connection for each client, as a fleet has; each
+keeps the model that it received, as whoever trains does, and sends that memory back, not a buffer that all share: one
+megabyte sent a hundred times stays in the processor's cache, and a hundred of them do not. The model is noise, for
+untouched zeros are a page that the kernel has once. Both sides run gRPC's asyncio side on one thread, the quickest
+that Python has for many streams. The hub prints the seconds of each round, one a line, and checks the last model: the
+mean of what comes back is what went out.
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ class Hub:
     sums: list[npt.NDArray[np.float32]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.chunks = chunks_of(self.model_bytes)
+        self.first = self.chunks = chunks_of(self.model_bytes)
         self.sums = [np.zeros(len(chunk) // 4, np.float32) for chunk in self.chunks]
         self.all_served = asyncio.Event()
         self.start, self.end = asyncio.Barrier(self.clients), asyncio.Barrier(self.clients)
@@ -53,15 +57,29 @@ class Hub:
                 data = await context.read()
                 np.add(total, np.frombuffer(data, np.float32, total.size), out=total)
             if await self.end.wait() == 0:
+                self.average()
                 print(time.perf_counter() - self.began[number], flush=True)
         self.served += 1
         if self.served == self.clients:
             self.all_served.set()
 
+    def average(self) -> None:
+        """The next model; no stream goes on before all are at the barrier again."""
+        self.chunks = [(total / np.float32(self.clients)).tobytes() for total in self.sums]
+        for total in self.sums:
+            total.fill(0)
+
+    def check(self) -> None:
+        """Every client sent back what it got, so the mean has moved by roundings alone."""
+        for first, last in zip(self.first, self.chunks, strict=True):
+            sent, mean = (np.frombuffer(chunk, np.float32, len(chunk) // 4) for chunk in (first, last))
+            assert np.allclose(sent, mean, rtol=1e-3, atol=1e-3), "the sums are wrong"
+
 
 def chunks_of(model_bytes: int) -> list[bytes]:
-    whole, rest = divmod(model_bytes, table.CHUNK_BYTES)
-    return [bytes(table.CHUNK_BYTES)] * whole + [bytes(rest)] * (rest > 0)
+    """A model of noise, as the payloads of its chunks."""
+    data = np.random.default_rng(0).standard_normal(model_bytes // 4, np.float32).tobytes()
+    return [data[start : start + table.CHUNK_BYTES] for start in range(0, len(data), table.CHUNK_BYTES)]
 
 
 async def hub(address: str, model_bytes: int, clients: int, rounds: int) -> None:
@@ -73,26 +91,26 @@ async def hub(address: str, model_bytes: int, clients: int, rounds: int) -> None
     await server.start()
     await served.all_served.wait()
     await server.stop(None)
+    served.check()
 
 
-async def client(address: str, chunks: list[bytes], rounds: int) -> None:
+async def client(address: str, num_chunks: int, rounds: int) -> None:
     async with aio.insecure_channel(
         address, options=(*OPTIONS, ("grpc.use_local_subchannel_pool", 1))
     ) as channel:
         await asyncio.wait_for(channel.channel_ready(), CONNECT_SECONDS)
         call = channel.stream_stream("/bare/Stream")()
         for _ in range(rounds):
-            for _chunk in chunks:
-                await call.read()
-            for chunk in chunks:
+            received = [await call.read() for _ in range(num_chunks)]
+            for chunk in received:
                 await call.write(chunk)
         await call.done_writing()
         await call.read()
 
 
 async def edge(address: str, model_bytes: int, clients: int, rounds: int) -> None:
-    chunks = chunks_of(model_bytes)
-    await asyncio.gather(*(client(address, chunks, rounds) for _ in range(clients)))
+    num_chunks = len(chunks_of(model_bytes))
+    await asyncio.gather(*(client(address, num_chunks, rounds) for _ in range(clients)))
 
 
 def main() -> None:
