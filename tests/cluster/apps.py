@@ -18,7 +18,7 @@ from fdstream.dtypes import Array
 
 Weights = dict[str, Array]
 
-GATE_SECONDS = 120.0
+GATE_SECONDS = 300.0
 WIDE = 500
 
 
