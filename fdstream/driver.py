@@ -28,8 +28,8 @@ from fdstream.events import (
     Uploaded,
 )
 from fdstream.log import Log, Lost, Record
-from fdstream.messages import Message
-from fdstream.serde.avro import decode, encode
+from fdstream.messages import FederationOpened, Message
+from fdstream.serde.avro import WIRE, Wire
 from fdstream.signatures import SigningKey
 from fdstream.topics import table
 
@@ -41,10 +41,16 @@ class Core(Protocol):
 
     def step(self, *events: Event) -> Effects: ...
 
+    @property
+    def protocol(self) -> int:
+        """The version in which records of its federation are written."""
 
-def written(message: Message, key: SigningKey | None) -> bytes:
-    """The record's bytes; where it can be signed and there is a key, signed."""
-    value = encode(message)
+
+def written(
+    message: Message, key: SigningKey | None, protocol: int | None = None, wire: Wire = WIRE
+) -> bytes:
+    """The record's bytes in a version of the protocol; where it can be signed and there is a key, signed."""
+    value = wire.encode(message, protocol)
     return key.sign(value) if key is not None and hasattr(message, "signature") else value
 
 
@@ -102,11 +108,13 @@ class Driver:
         tell: Callable[[Tell], None],
         monotonic: Callable[[], float],
         key: SigningKey | None = None,
+        wire: Wire = WIRE,
     ) -> None:
         self.core = core
         self.log = log
         self._tell = tell
         self._key = key
+        self._wire = wire
         self._clock = BrokerClock(monotonic)
         self._answers: deque[Event] = deque()
 
@@ -115,7 +123,12 @@ class Driver:
 
     def turn(self, timeout_seconds: float) -> None:
         """Wait for records at most this long, feed them to the core, all at once, and tell it the time."""
-        events = [self._event(item) for item in self.log.poll(0 if self._answers else timeout_seconds)]
+        events: list[Event] = []
+        for item in self.log.poll(0 if self._answers else timeout_seconds):
+            events.append(self._event(item))
+            if isinstance(events[-1], Entry) and isinstance(events[-1].message, FederationOpened):
+                self.perform(self.core.step(*events))  # what follows is read in its version
+                events = []
         self.perform(self.core.step(*events, Tick(self._clock.now_seconds())))
 
     def settle(self) -> None:
@@ -137,7 +150,8 @@ class Driver:
         if isinstance(item, Lost):
             return item
         self._clock.seen(item.timestamp_seconds)
-        return Entry(item, decode(item.value, table.records(item.topic)))
+        message = self._wire.decode(item.value, table.records(item.topic), self.core.protocol)
+        return Entry(item, message)
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -158,14 +172,17 @@ class Driver:
                 self._tell(effect)
 
     def _append(self, effect: Append) -> None:
-        value = written(effect.message, self._key)
+        value = self._written(effect.message)
         self.log.append(effect.topic, effect.partition, value)
         if effect.then is not None:
-            self.log.append(effect.topic, effect.partition, written(effect.then(value), self._key))
+            self.log.append(effect.topic, effect.partition, self._written(effect.then(value)))
+
+    def _written(self, message: Message) -> bytes:
+        return written(message, self._key, self.core.protocol, self._wire)
 
     def _upload(self, upload: Upload) -> None:
         acks = _Acks(upload.tag, self._answers.append)
         for partition, message in upload.messages:
             on_ack = acks.expect(partition)
-            self.log.append(upload.topic, partition, written(message, self._key), on_ack=on_ack)
+            self.log.append(upload.topic, partition, self._written(message), on_ack=on_ack)
         acks.count_down()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from fdstream.errors import TransportError
 from fdstream.log import Log
-from fdstream.messages import Heartbeat
+from fdstream.messages import PROTOCOL, Heartbeat
 from fdstream.serde.avro import encode
 from fdstream.topics import table
 
@@ -29,6 +29,7 @@ class Member:
 
     log: Log
     now: Callable[[], Heartbeat]
+    protocol: Callable[[], int] = lambda: PROTOCOL  # in which the federation's records are written
     said: Heartbeat | None = None  # the last one
     hurried: bool = False  # whether its state has changed since
 
@@ -78,7 +79,7 @@ class Heartbeats:
         """One heartbeat now, unless it would have to wait: who cannot be reached cannot hear it."""
         member.hurried = False
         member.said = member.now()
-        member.log.append(table.MEMBERS, 0, encode(member.said), droppable=True)
+        member.log.append(table.MEMBERS, 0, encode(member.said, member.protocol()), droppable=True)
 
     def _run(self) -> None:
         due_seconds = time.monotonic() + self.period_seconds

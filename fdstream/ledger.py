@@ -101,7 +101,7 @@ class Ledger:
             self.control_offset = entry.record.offset
             self.asks_for_reports = isinstance(message, RoundOpened | RoundExtended)
             if isinstance(message, FederationOpened):
-                self.opened = message
+                self.opened = _understood(message)
         self._advance()
         return True
 
@@ -398,6 +398,16 @@ class Ledger:
 
     def _is_closed(self) -> bool:
         return self.closed is not None
+
+
+def _understood(opened: FederationOpened) -> FederationOpened:
+    """The record, if its federation is of a version that is known here."""
+    if opened.protocol > PROTOCOL:
+        raise RemoteError(
+            f"this federation speaks version {opened.protocol} of the protocol, this fdstream only up to {PROTOCOL}: "
+            "upgrade it"
+        )
+    return opened
 
 
 def lost_history(lost: Lost) -> RemoteError:

@@ -54,6 +54,11 @@ class Watcher:
         }  # what to read next; one partition each
         self.lost: set[str] = set()  # topics whose records from there on are deleted
 
+    @property
+    def protocol(self) -> int:
+        """The version in which its federation's records are written."""
+        return self.ledger.protocol
+
     def begin(self) -> Effects:
         return [Follow(topic, 0, offset) for topic, offset in self.positions.items()]
 

@@ -13,7 +13,9 @@ ROOT = Path(__file__).parent.parent / "fdstream"
 PURE = [
     "messages.py",
     "codecs.py",
+    "notices.py",
     "ranges.py",
+    "serde/reasons.py",
     "signatures.py",
     "trust.py",
     "layout.py",

@@ -32,6 +32,7 @@ COMMANDS = {
     "dashboard": "Serve a page that shows a federation as it runs.",
     "report": "Write a federation's course into one HTML file.",
     "export": "Write a round's global model to a file.",
+    "keys": "Make keys that sign what clients report and servers decide.",
     "topics": "Create, list or delete a federation's topics.",
 }
 

@@ -26,6 +26,8 @@ logger = logging.getLogger("fdstream.client")
 @options.federation
 @options.app
 @options.client_id
+@options.key
+@options.server_key
 @options.data_index
 @options.settings
 @options.heartbeat_period
@@ -93,6 +95,8 @@ def open_connection(
             config=config,
             heartbeat_period_seconds=period,
             instruments=instruments,
+            key=values["key"],
+            server_key=values["server_key"],
         )
     return connect(
         values["broker"],
@@ -102,4 +106,6 @@ def open_connection(
         kafka=values["kafka"],
         heartbeat_period_seconds=period,
         instruments=instruments,
+        key=values["key"],
+        server_key=values["server_key"],
     )

@@ -59,6 +59,31 @@ kafka = click.option(  # kafka: dict[str, str]
     "environment (one setting a line, or with ; between) or in the file (in [kafka]).",
 )
 
+# Who takes part
+
+_KEYS = click.Path(exists=True, path_type=Path)
+_KEY = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+key = click.option(  # key: Path | None
+    "--key",
+    type=_KEY,
+    metavar="FILE",
+    help="Private key to sign with, from `fdstream keys new`.",
+)
+server_key = click.option(  # server_key: Path | None
+    "--server-key",
+    type=_KEYS,
+    metavar="FILE|DIRECTORY",
+    help="Public keys of the federation's servers; what is not signed with one of them is not believed.",
+)
+trust = click.option(  # trust: Path | None
+    "--trust",
+    type=_KEYS,
+    metavar="FILE|DIRECTORY",
+    show_default="anyone may take part",
+    help="Public keys of the clients that may take part, one a line or *.pub files; read again when they change.",
+)
+
 # A federation's settings
 
 numrounds = click.option(  # num_rounds: int
@@ -177,13 +202,14 @@ settings = click.option(  # settings: dict[str, str | int | float | bool]
     help="An entry of the config that your functions get; repeatable. In the environment with ; between, in "
     "the file in [set]. Numbers, true and false are taken as such.",
 )
+NAME_CHECK = Checked(
+    "name",
+    lambda text: text.isprintable() and 1 <= len(text) <= MAX_NAME_LENGTH,
+    f"1 to {MAX_NAME_LENGTH} printable characters",
+)
 client_id = click.option(  # client_id: str | None
     "--client-id",
-    type=Checked(
-        "name",
-        lambda text: text.isprintable() and 1 <= len(text) <= MAX_NAME_LENGTH,
-        f"1 to {MAX_NAME_LENGTH} printable characters",
-    ),
+    type=NAME_CHECK,
     metavar="NAME",
     show_default="a new one",
     help="This client's name; keep it over restarts to be known again.",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fdstream.events import Tell
     from fdstream.instruments import Instruments
     from fdstream.messages import ConfigValue
-    from fdstream.server.run import Plan, ServerRun
+    from fdstream.server.run import Identity, Plan, ServerRun
 
 logger = logging.getLogger("fdstream.server")
 MAX_EXTENSIONS = 144  # a day of deadlines of the default length
@@ -54,6 +54,9 @@ MAX_EXTENSIONS = 144  # a day of deadlines of the default length
 @options.keep_rounds
 @options.seed
 @options.settings
+@options.key
+@options.server_key
+@options.trust
 @options.save
 @options.heartbeat_period
 @options.metrics_port
@@ -101,7 +104,7 @@ def open_server(
     instruments: Instruments,
 ) -> AbstractContextManager[ServerRun]:
     """Over the channel that was chosen."""
-    where, period = values["federation"], values["heartbeat_period_seconds"]
+    where, period, identity = values["federation"], values["heartbeat_period_seconds"], make_identity(values)
     if values["grpc"]:
         from fdstream.grpc import start
 
@@ -113,6 +116,7 @@ def open_server(
             heartbeat_period_seconds=period,
             observe=observe,
             instruments=instruments,
+            identity=identity,
         )
     from fdstream.server.start import start_server
 
@@ -125,7 +129,25 @@ def open_server(
         heartbeat_period_seconds=period,
         observe=observe,
         instruments=instruments,
+        identity=identity,
     )
+
+
+def make_identity(values: dict[str, Any]) -> Identity:
+    """Who this server is and whom it knows, from the key files it was given."""
+    from fdstream.errors import UsageError
+    from fdstream.keys import TrustFile, load_private, load_public
+    from fdstream.server.run import Identity
+
+    key = load_private(values["key"]) if values["key"] is not None else None
+    others = load_public(values["server_key"]).values() if values["server_key"] is not None else ()
+    if others and (key is None or key.public not in others):
+        raise UsageError(
+            "--server-key names who may run the federation, and this server is none of them: give with --key a "
+            "private key that belongs to it"
+        )
+    servers = frozenset(others) | ({key.public} if key is not None else set())
+    return Identity(key, servers, TrustFile(values["trust"]) if values["trust"] is not None else None)
 
 
 def choose_app(ctx: click.Context, values: dict[str, Any]) -> App:
@@ -168,6 +190,7 @@ def make_plan(ctx: click.Context, values: dict[str, Any]) -> Plan:
         codec=codec(values["codec"]).text,
         model_codec=model_codec(values["model_codec"]).text,
         clip=values["clip"],
+        signed_reports=values["trust"] is not None,
     )
     strategy_of(settings)  # refused here, before anything starts
     config: dict[str, ConfigValue] = {"seed": values["seed"], **values["settings"]}

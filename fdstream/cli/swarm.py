@@ -69,6 +69,8 @@ WORK = re.compile(r"(echo|synthetic)(:\d{1,9}(\.\d{1,9})?)?|sleep:\d{1,9}(\.\d{1
     help="Stop if the federation's model has another size.",
 )
 @options.seed
+@options.key
+@options.server_key
 @options.heartbeat_period
 @options.metrics_port
 @options.metrics_host
@@ -82,9 +84,11 @@ def command(ctx: click.Context, /, as_json: bool, federation: str, grpc: bool, *
     Each is a member with a name of its own, swarm-SEED-00000 and so on, the same at every start. They do not
     train: they try out and measure a federation.
     """
+    from fdstream.client.connect import identity_of
     from fdstream.client.swarm import run_swarm
 
     channel.check(ctx, grpc=grpc)
+    identity = identity_of(federation, values.pop("key"), values.pop("server_key"))
     where = {name: values.pop(name) for name in ("broker", "kafka", "server_address")}
     place = values.pop("metrics_host"), values.pop("metrics_port"), values.pop("moments")
     swarm = make_swarm(values)
@@ -93,7 +97,7 @@ def command(ctx: click.Context, /, as_json: bool, federation: str, grpc: bool, *
             over_grpc(where, federation, instruments) if grpc else over_kafka(where, federation, instruments)
         )
         logger.info("taking part", extra={"clients": swarm.clients, "federation": federation})
-        totals = run_swarm(swarm, open_log, instruments)
+        totals = run_swarm(swarm, open_log, instruments, identity)
     logger.info("the federation has finished", extra=asdict(totals))
     if as_json:
         print_result(asdict(totals))

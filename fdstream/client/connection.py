@@ -194,7 +194,8 @@ class Connection:
 
     def _join(self, client: str) -> None:
         self._say(client, "waiting")
-        self._members[client] = Member(self._log, partial(self._heartbeat, client))
+        now = partial(self._heartbeat, client)
+        self._members[client] = Member(self._log, now, lambda: self.session.protocol)
         self._heartbeats.join(self._members[client])
 
     def _leave_all(self) -> None:

@@ -129,6 +129,11 @@ class Session:
         self._num_rejected: Counter[str] = Counter()  # by reason
 
     @property
+    def protocol(self) -> int:
+        """The version in which its federation's records are written."""
+        return self.ledger.protocol
+
+    @property
     def finished(self) -> bool:
         return self.ledger.phase is Phase.FINISHED
 

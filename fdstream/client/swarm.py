@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from fdstream import interrupts
 from fdstream.app import App
-from fdstream.client.connection import Connection, Task, answer
+from fdstream.client.connection import NOBODY, Connection, Identity, Task, answer
 from fdstream.errors import UsageError
 from fdstream.examples import synthetic
 from fdstream.heartbeats import Heartbeats
@@ -73,8 +73,15 @@ class Totals:
     seconds: float
 
 
-def run_swarm(swarm: Swarm, open_log: Callable[[str], Log], instruments: Instruments = UNMEASURED) -> Totals:
+def run_swarm(
+    swarm: Swarm,
+    open_log: Callable[[str], Log],
+    instruments: Instruments = UNMEASURED,
+    identity: Identity = NOBODY,
+) -> Totals:
     """Take part until the federation has finished. `open_log` makes a connection for the client it names first.
+
+    One key signs for all of them: a trust list has it once for each name.
 
     Raises the first error of any connection: `UsageError` for a model of another size,
     `FederationFailedError`, `TransportError`, `RemoteError`.
@@ -83,7 +90,7 @@ def run_swarm(swarm: Swarm, open_log: Callable[[str], Log], instruments: Instrum
     groups = swarm.groups
     with Heartbeats(swarm.heartbeat_period_seconds) as heartbeats, ThreadPoolExecutor(len(groups)) as pool:
         turn = threading.Lock()
-        workers = [_Worker(swarm, group, stop, instruments, turn) for group in groups]
+        workers = [_Worker(swarm, group, stop, instruments, turn, identity) for group in groups]
         try:
             futures = [pool.submit(worker.run, open_log, heartbeats) for worker in workers]
             ended = wait(futures, return_when=FIRST_EXCEPTION).done
@@ -109,6 +116,7 @@ class _Worker:
         stop: threading.Event,
         instruments: Instruments,
         turn: threading.Lock,
+        identity: Identity,
     ) -> None:
         self.reported = 0
         self.failed = 0
@@ -117,6 +125,7 @@ class _Worker:
         self._stop = stop
         self._instruments = instruments
         self._turn = turn  # held while an app trains: it may know one model only
+        self._identity = identity
         self._round = 0
         self._received_seconds = 0.0
 
@@ -125,7 +134,9 @@ class _Worker:
             log = open_log(self._clients[0])
             with (
                 interrupts.heeding(self._stop),
-                Connection(log, self._clients, heartbeats, instruments=self._instruments) as connection,
+                Connection(
+                    log, self._clients, heartbeats, instruments=self._instruments, identity=self._identity
+                ) as connection,
             ):
                 for task in connection:
                     self._answer(connection, task)

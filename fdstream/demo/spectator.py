@@ -28,6 +28,10 @@ class Spectator:
         """The offset of the next control record."""
         return self._watcher.positions[table.CONTROL]
 
+    @property
+    def protocol(self) -> int:
+        return self._watcher.protocol
+
     def begin(self) -> Effects:
         return self._watcher.begin()
 

@@ -19,7 +19,7 @@ from fdstream.events import Effects, Ends, Entry, Event, Follow, ReadEnds, Tick
 from fdstream.ledger import Phase
 from fdstream.log import Log, Lost
 from fdstream.members import Members
-from fdstream.messages import Heartbeat
+from fdstream.messages import PROTOCOL, Heartbeat
 from fdstream.metrics.definitions import MEMBERS, OTHER
 from fdstream.metrics.meters import Sample
 from fdstream.topics import table
@@ -34,6 +34,8 @@ STATES = {
 
 class Attendance:
     """A core that follows `members` from where it ends now. Thread-safe for `samples`."""
+
+    protocol = PROTOCOL  # it follows no federation, and writes nothing
 
     def __init__(self) -> None:
         self._members = Members()

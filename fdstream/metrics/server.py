@@ -65,6 +65,10 @@ class _MeasuredServer:
         self._course = course
         self._fold = fold
 
+    @property
+    def protocol(self) -> int:
+        return self._core.protocol
+
     def begin(self) -> Effects:
         return self._core.begin()
 

@@ -1,4 +1,4 @@
-"""Records <-> bytes: Avro single-object encoding with the fixed schemas in `schemas/`.
+"""Records <-> bytes: Avro single-object encoding with the fixed schemas in `schemas/`, today's and older ones.
 
 Reading never raises: bytes that are no record of this protocol come back as a `Refusal`. What is read is written
 again and compared, because Avro libraries take more than the specification gives (over-long integers, duplicate
@@ -9,7 +9,7 @@ This file knows no topics and no Kafka.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final, get_args
@@ -17,12 +17,13 @@ from typing import Any, Final, get_args
 import fastavro
 
 from fdstream.errors import UsageError
-from fdstream.messages import Message, Refusal
+from fdstream.messages import PROTOCOL, FederationOpened, Message, Refusal
 from fdstream.serde.convert import Conversion, Plain, conversion_of
 from fdstream.serde.reasons import Reason
 from fdstream.serde.schema import (
     FINGERPRINT_BYTES,
     MARKER,
+    Schema,
     ends_in_data,
     fingerprint_of,
     head_of,
@@ -42,12 +43,15 @@ _MAX_DETAIL: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class _Codec:
-    """One record class on the wire."""
+    """One record class as the versions from `since` to `until` of the protocol write it."""
 
     conversion: Conversion
     header: bytes
     head: Any  # parsed schema
+    today: Any  # the newest version's, where that is another one, else None
     has_data: bool
+    since: int
+    until: int
 
     def write_head(self, plain: Plain) -> bytes:
         out = BytesIO()
@@ -56,15 +60,16 @@ class _Codec:
         return out.getvalue()
 
 
-def _codec_of(cls: type) -> _Codec:
-    schema = load(cls.__name__)
-    return _Codec(
-        conversion_of(cls), MARKER + fingerprint_of(schema), parse(head_of(schema)), ends_in_data(schema)
-    )
-
-
-_BY_CLASS: Final[dict[type, _Codec]] = {cls: _codec_of(cls) for cls in get_args(Message)}
-_BY_HEADER: Final[dict[bytes, _Codec]] = {codec.header: codec for codec in _BY_CLASS.values()}
+def _codecs_of(cls: type, versions: Sequence[Schema]) -> Iterator[_Codec]:
+    """A codec for each form that the class has had, the oldest first; `versions` are its schemas, 1 first."""
+    heads = [parse(head_of(schema)) for schema in versions]
+    forms = [MARKER + fingerprint_of(schema) for schema in versions]
+    for number, (form, head) in enumerate(zip(forms, heads, strict=True), start=1):
+        if form in forms[: number - 1]:
+            continue
+        until = number + forms.count(form) - 1
+        today = None if form == forms[-1] else heads[-1]
+        yield _Codec(conversion_of(cls), form, head, today, ends_in_data(versions[-1]), number, until)
 
 
 class _Refused(Exception):  # noqa: N818 - never leaves this file
@@ -74,61 +79,90 @@ class _Refused(Exception):  # noqa: N818 - never leaves this file
         self.refusal = Refusal(reason, "".join(char if char.isprintable() else "?" for char in text))
 
 
-def encode(message: Message) -> bytes:
-    """The record's bytes; one copy of bulk data. Raises `UsageError` for one that readers would refuse."""
-    codec = _BY_CLASS[type(message)]
-    head = codec.write_head(codec.conversion.to_plain(message))
-    data = message.data if codec.has_data else b""  # type: ignore[union-attr]
-    if len(head) > MAX_HEAD_BYTES or memoryview(data).nbytes > MAX_DATA_BYTES:
-        raise UsageError(
-            f"a {type(message).__name__} of {len(head)} bytes and {memoryview(data).nbytes} bytes of data is larger "
-            f"than {MAX_HEAD_BYTES} and {MAX_DATA_BYTES}: use fewer or shorter names and texts, or fewer shards"
-        )
-    return b"".join((head, data)) if codec.has_data else head
+class Wire:
+    """Every record class in every version of the protocol that is known."""
 
+    def __init__(self, classes: Iterable[type], newest: int, schema: Callable[[str, int], Schema]) -> None:
+        self.newest = newest
+        self._by_header: dict[bytes, _Codec] = {}
+        self._by_class: dict[tuple[type, int], _Codec] = {}
+        for cls in classes:
+            versions = [schema(cls.__name__, number) for number in range(1, newest + 1)]
+            for codec in _codecs_of(cls, versions):
+                self._by_header[codec.header] = codec
+                for number in range(codec.since, codec.until + 1):
+                    self._by_class[cls, number] = codec
 
-def decode(value: bytes, expected: Collection[type] | None = None) -> Message | Refusal:
-    """What the bytes say; `data` is a view of `value`. Never raises.
+    def encode(self, message: Message, protocol: int | None = None) -> bytes:
+        """The record's bytes, as this version of the protocol has them; one copy of bulk data.
 
-    Records of classes other than `expected` are refused by their header alone; None takes every class.
-    """
-    try:
-        return _decode(value, expected)
-    except _Refused as refused:
-        return refused.refusal
+        FederationOpened is written in the version that it names. What an older version has no field for is left out.
+        Raises `UsageError` for a record that readers would refuse.
+        """
+        named = message.protocol if isinstance(message, FederationOpened) else protocol
+        codec = self._by_class[type(message), named or self.newest]
+        head = codec.write_head(codec.conversion.to_plain(message))
+        data = message.data if codec.has_data else b""  # type: ignore[union-attr]
+        if len(head) > MAX_HEAD_BYTES or memoryview(data).nbytes > MAX_DATA_BYTES:
+            raise UsageError(
+                f"a {type(message).__name__} of {len(head)} bytes and {memoryview(data).nbytes} bytes of data is "
+                f"larger than {MAX_HEAD_BYTES} and {MAX_DATA_BYTES}: use fewer or shorter names and texts, or fewer "
+                "shards"
+            )
+        return b"".join((head, data)) if codec.has_data else head
 
+    def decode(
+        self, value: bytes, expected: Collection[type] | None = None, protocol: int | None = None
+    ) -> Message | Refusal:
+        """What the bytes say, as today's record; `data` is a view of `value`. Never raises.
 
-def _decode(value: bytes, expected: Collection[type] | None) -> Message:
-    codec = _codec_for(value, expected)
-    head_end, plain = _read_head(codec, value)
-    if codec.has_data:
-        _check_data(plain["data"], len(value) - head_end)
-        plain["data"] = memoryview(value)[head_end:]
-    elif head_end < len(value):
-        raise _Refused(Reason.TRAILING_BYTES, f"{len(value) - head_end} bytes after the record")
-    try:
-        message: Message = codec.conversion.from_plain(plain)
-    except ValueError as error:
-        raise _Refused(Reason.OUT_OF_RANGE, error) from None
-    return message
+        Records of classes other than `expected` are refused by their header alone; None takes every class. Forms that
+        came after version `protocol`, that of the federation, are unknown in it.
+        """
+        try:
+            return self._decode(value, expected, self.newest if protocol is None else protocol)
+        except _Refused as refused:
+            return refused.refusal
 
+    def _decode(self, value: bytes, expected: Collection[type] | None, protocol: int) -> Message:
+        codec = self._codec_for(value, expected, protocol)
+        head_end, plain = _read_head(codec, value)
+        if codec.has_data:
+            _check_data(plain["data"], len(value) - head_end)
+            plain["data"] = memoryview(value)[head_end:]
+        elif head_end < len(value):
+            raise _Refused(Reason.TRAILING_BYTES, f"{len(value) - head_end} bytes after the record")
+        try:
+            message: Message = codec.conversion.from_plain(plain)
+        except ValueError as error:
+            raise _Refused(Reason.OUT_OF_RANGE, error) from None
+        if isinstance(message, FederationOpened):
+            self._check_form(codec, message)
+        return message
 
-def _codec_for(value: bytes, expected: Collection[type] | None) -> _Codec:
-    if not value.startswith(MARKER) or len(value) < _HEADER_BYTES:
-        raise _Refused(Reason.NOT_A_RECORD, f"{len(value)} bytes starting with {value[:16].hex()}")
-    codec = _BY_HEADER.get(value[:_HEADER_BYTES])
-    if codec is None:
-        raise _Refused(Reason.UNKNOWN_SCHEMA, f"fingerprint {value[len(MARKER) : _HEADER_BYTES].hex()}")
-    if expected is not None and codec.conversion.cls not in expected:
-        raise _Refused(Reason.UNEXPECTED_RECORD, f"a {codec.conversion.cls.__name__}")
-    longest = MAX_HEAD_BYTES + (MAX_DATA_BYTES if codec.has_data else 0)
-    if len(value) > longest:
-        raise _Refused(Reason.OVERSIZED, f"{len(value)} bytes, more than {longest}")
-    return codec
+    def _check_form(self, codec: _Codec, opened: FederationOpened) -> None:
+        """Whoever knows the version must know the record that names it."""
+        if opened.protocol <= self.newest and not codec.since <= opened.protocol <= codec.until:
+            raise _Refused(
+                Reason.NOT_CANONICAL, f"names version {opened.protocol} in the form of another one"
+            )
+
+    def _codec_for(self, value: bytes, expected: Collection[type] | None, protocol: int) -> _Codec:
+        if not value.startswith(MARKER) or len(value) < _HEADER_BYTES:
+            raise _Refused(Reason.NOT_A_RECORD, f"{len(value)} bytes starting with {value[:16].hex()}")
+        codec = self._by_header.get(value[:_HEADER_BYTES])
+        if codec is None or codec.since > protocol:
+            raise _Refused(Reason.UNKNOWN_SCHEMA, f"fingerprint {value[len(MARKER) : _HEADER_BYTES].hex()}")
+        if expected is not None and codec.conversion.cls not in expected:
+            raise _Refused(Reason.UNEXPECTED_RECORD, f"a {codec.conversion.cls.__name__}")
+        longest = MAX_HEAD_BYTES + (MAX_DATA_BYTES if codec.has_data else 0)
+        if len(value) > longest:
+            raise _Refused(Reason.OVERSIZED, f"{len(value)} bytes, more than {longest}")
+        return codec
 
 
 def _read_head(codec: _Codec, value: bytes) -> tuple[int, Plain]:
-    """Where the head ends, and its fields."""
+    """Where the head ends, and its fields as today's record has them."""
     stream = BytesIO(value)
     stream.seek(_HEADER_BYTES)
     try:
@@ -138,6 +172,9 @@ def _read_head(codec: _Codec, value: bytes) -> tuple[int, Plain]:
     end = stream.tell()
     if codec.write_head(plain) != value[:end]:
         raise _Refused(Reason.NOT_CANONICAL, "writing the record again gives other bytes")
+    if codec.today is not None:
+        stream.seek(_HEADER_BYTES)
+        plain = fastavro.schemaless_reader(stream, codec.head, codec.today)
     return end, plain
 
 
@@ -152,3 +189,8 @@ def _check_data(claimed: int, found: int) -> None:
     if claimed != found:
         reason = Reason.TRUNCATED if claimed > found else Reason.TRAILING_BYTES
         raise _Refused(reason, f"data claims {claimed} bytes, {found} are there")
+
+
+WIRE: Final = Wire(get_args(Message), PROTOCOL, load)
+encode: Final = WIRE.encode
+decode: Final = WIRE.decode

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, Final
 
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+from fdstream.messages import PROTOCOL
 
 MARKER: Final = b"\xc3\x01"
 """Avro single-object encoding, version 1: this, the schema's fingerprint, the record."""
@@ -22,10 +25,16 @@ FINGERPRINT_BYTES: Final = 8
 Schema = dict[str, Any]
 
 
-def load(name: str) -> Schema:
-    """The schema in `schemas/<name>.avsc`."""
-    text = files(__package__).joinpath("schemas", f"{name}.avsc").read_text(encoding="utf-8")
-    schema: Schema = json.loads(text)
+def load(name: str, protocol: int = PROTOCOL, folder: Traversable | None = None) -> Schema:
+    """The schema in which a record is written in this version of the protocol.
+
+    `schemas/<name>.avsc` is today's. When it changes, the one that held up to version N moves to
+    `schemas/v<N>/<name>.avsc` and stays there, so that federations of that version go on being understood.
+    """
+    root = folder if folder is not None else files(__package__).joinpath("schemas")
+    kept = (root.joinpath(f"v{number}", f"{name}.avsc") for number in range(protocol, PROTOCOL))
+    found = next((path for path in kept if path.is_file()), root.joinpath(f"{name}.avsc"))
+    schema: Schema = json.loads(found.read_text(encoding="utf-8"))
     return schema
 
 

@@ -31,6 +31,7 @@ class Job:
     """One model to evaluate."""
 
     nonce: bytes
+    protocol: int
     round: int
     topic: str
     model: tuple[ShardModel, ...]
@@ -101,5 +102,6 @@ class Evaluator:
         model = fetch_model(log, job.layout, job.topic, job.model, job.codec)
         metrics = self._app.run_evaluate_global(model.tensors(), job.config)
         if metrics is not None:
-            log.append(table.CONTROL, 0, written(GlobalEvaluated(job.nonce, job.round, metrics), self._key))
+            found = GlobalEvaluated(job.nonce, job.round, metrics)
+            log.append(table.CONTROL, 0, written(found, self._key, job.protocol))
             log.flush()

@@ -119,7 +119,7 @@ class ServerRun:
         self._evaluated = 0
         self._gone = False
         self.name = f"{socket.gethostname()}-{os.getpid()}"
-        self._member = Member(self._log, self._heartbeat)
+        self._member = Member(self._log, self._heartbeat, lambda: self.core.protocol)
 
     def __enter__(self) -> ServerRun:
         self._stack.callback(self._log.close)
@@ -252,8 +252,9 @@ class ServerRun:
         slot = table.slot_of(number, ledger.federation.slots)
         model = ledger.current_model() if number > ledger.round else ledger.round_opened.model
         config = {**ledger.federation.config, "round": number}
-        nonce, topic = ledger.federation.nonce, table.model(slot)
-        self._evaluator.submit(Job(nonce, number, topic, model, ledger.layout, ledger.model_codec, config))
+        nonce, topic, codec = ledger.federation.nonce, table.model(slot), ledger.model_codec
+        job = Job(nonce, ledger.protocol, number, topic, model, ledger.layout, codec, config)
+        self._evaluator.submit(job)
 
     def _newest_round(self) -> int:
         ledger = self.core.ledger

@@ -14,6 +14,7 @@ from fdstream.events import Effects, Ends, Entry, Event, Follow, ReadEnds, Tell,
 from fdstream.ledger import Ledger, Phase, lost_history
 from fdstream.log import Lost
 from fdstream.messages import FederationOpened, Refusal, Report, RoundClosed
+from fdstream.serde.reasons import Reason
 from fdstream.server.book import ACCEPTED, FAILED, ReportBook
 from fdstream.server.coordinator import Coordinator
 from fdstream.server.opening import Opening, Proposal
@@ -51,6 +52,11 @@ class Server:
         self._lost: list[Lost] = []  # to be judged once caught up
         self._strategy: Strategy | None = None
         self._room = Room()
+
+    @property
+    def protocol(self) -> int:
+        """The version in which its federation's records are written."""
+        return self.ledger.protocol
 
     @property
     def caught_up(self) -> bool:
@@ -131,12 +137,22 @@ class Server:
         topic, partition = entry.record.topic, entry.record.partition
         if topic == table.CONTROL:
             self.control_position = max(self.control_position, entry.record.offset + 1)
+            self._check_known(entry)
             return self._own()
         if self.book is not None and self._is(topic, table.reports):
             self.book.add(entry)
         if partition in self.owners and self._is_of_updates(topic):
             self.owners[partition].on_update(entry)
         return []
+
+    def _check_known(self, entry: Entry) -> None:
+        """Nothing is opened on top of what might be a federation."""
+        unknown = isinstance(entry.message, Refusal) and entry.message.reason == Reason.UNKNOWN_SCHEMA
+        if unknown and self.ledger.phase is Phase.ABSENT:
+            raise RemoteError(
+                f"{table.CONTROL} holds a record that this fdstream does not know, at offset {entry.record.offset}: "
+                "if a newer one opened this federation, upgrade this one; else delete the federation's topics"
+            )
 
     def _on_history(self, entry: Entry) -> Effects:
         phase, listening = self.ledger.phase, self.control_position < self._history_end

@@ -27,6 +27,7 @@ WITHOUT_DEFAULT = {
     "data-index": 1,
     "local": 3,
     "function": "User:function",
+    "key": "all.toml",
     "maxclients": 5,
     "metrics-port": 9464,
     "model-size": "1MB",
@@ -39,6 +40,8 @@ WITHOUT_DEFAULT = {
     "stragglers": "10%:5s",
     "sweep": "clients=10,100",
     "url": "http://127.0.0.1:8080",
+    "server-key": ".",
+    "trust": ".",
 }
 """What a file may say where there is no default to repeat; paths are of the current folder."""
 
@@ -121,10 +124,12 @@ def test_a_file_may_name_every_option_like_its_flag(
 
     def take_down_sources(**values: object) -> None:
         context = click.get_current_context()
-        sources.update({name: context.get_parameter_source(name) for name in values})
+        named = values.keys() & {option.name for option in options.values()}
+        sources.update({name: context.get_parameter_source(name) for name in named})
 
     monkeypatch.setattr(command, "callback", take_down_sources)
-    result = CliRunner().invoke(main, [*path, "--config", "all.toml"])
+    arguments = ["ada" for param in command.params if isinstance(param, click.Argument)]
+    result = CliRunner().invoke(main, [*path, "--config", "all.toml", *arguments])
     assert result.exit_code == 0, result.output
     assert set(sources.values()) == {ParameterSource.DEFAULT_MAP}
     assert len(sources) == len(options) - len({"log-format", "log-level", "debug"})

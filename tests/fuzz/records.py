@@ -15,7 +15,7 @@ from fdstream.serde import avro
 from tests.serde.plain_avro import long
 
 HEADER_BYTES: Final = 10
-_BY_HEADER = avro._BY_HEADER
+_BY_HEADER = avro.WIRE._by_header
 
 INTEGERS: Final = (
     *(0, 1, -1, 2, 255, (1 << 31) - 1, 1 << 31, 1 << 40, 10 * 2**30, (1 << 62) - 1, 1 << 62),

@@ -68,7 +68,7 @@ class _ClosedLog(MemoryLog):
 
 
 def job(number: int, topic: str = table.model(1)) -> Job:
-    return Job(NONCE, number, topic, MODEL, LAYOUT, WHOLE, {"round": number})
+    return Job(NONCE, 1, number, topic, MODEL, LAYOUT, WHOLE, {"round": number})
 
 
 def mean(received: dict[str, Array], config: dict[str, int]) -> dict[str, float]:

@@ -6,6 +6,7 @@ Each round's cohort is read from the log and the round is computed again from th
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -106,13 +107,14 @@ def messages(simulated: World, topic: str, partition: int) -> list[tuple[int, Me
 class Replay:
     """The history of a world, with the first record of every key."""
 
-    def __init__(self, simulated: World) -> None:
+    def __init__(self, simulated: World, counts: Callable[[Message], bool] = lambda _: True) -> None:
+        """`counts` says of a record in control or shards whether it may count at all."""
         self.world = simulated
         self.opened: dict[int, RoundOpened] = {}
         self.closings: dict[tuple[int, int], RoundClosing] = {}
         self.closed: dict[int, RoundClosed] = {}
         self.verdicts: dict[tuple[int, int, int], ShardVerdict] = {}
-        for _, message in messages(simulated, table.CONTROL, 0):
+        for message in filter(counts, (message for _, message in messages(simulated, table.CONTROL, 0))):
             match message:
                 case RoundOpened():
                     self.opened.setdefault(message.round, message)
@@ -121,7 +123,9 @@ class Replay:
                 case RoundClosed():
                     self.closed.setdefault(message.round, message)
         for shard in range(calm.SHARDS):
-            for _, message in messages(simulated, table.SHARDS, shard):
+            for message in filter(
+                counts, (message for _, message in messages(simulated, table.SHARDS, shard))
+            ):
                 if isinstance(message, ShardVerdict):
                     self.verdicts.setdefault((message.round, message.ordinal, shard), message)
 

@@ -8,11 +8,12 @@ wake with effects still in hand, and moves shards between servers. A seed reprod
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
 from fdstream.client.session import Outcome, Session
+from fdstream.driver import written
 from fdstream.events import (
     Append,
     DeleteBefore,
@@ -30,11 +31,13 @@ from fdstream.events import (
     Uploaded,
 )
 from fdstream.log import Lost, MemoryBroker, MemoryLog
-from fdstream.messages import Message
-from fdstream.serde.avro import decode, encode
+from fdstream.messages import PROTOCOL, Message
+from fdstream.serde.avro import WIRE, Wire
 from fdstream.server.opening import Proposal
 from fdstream.server.server import Server
+from fdstream.signatures import SigningKey
 from fdstream.topics import table
+from fdstream.trust import ANYBODY, NO_PINS, Pins, Trust
 
 Work = Callable[[str, Session], Outcome]
 Drawn = list[tuple[int, Message]]
@@ -55,6 +58,8 @@ class Chaos:
     lag: float = 0.0  # somebody gets some partitions much later than the others for a while
     wrong_clock: float = 0.0  # of a tick: it is off by centuries
     straggle: float = 0.0  # a client is busy for hundreds of turns and reads nothing
+    intrude: float = 0.0  # somebody writes a record that is not theirs to write
+    new_list: float = 0.0  # a server reads another list of trusted clients
     turns: int = 3000  # after so many turns the world calms down and must finish
 
 
@@ -77,11 +82,29 @@ class _Write:
     upload: _Upload | None = None
 
 
+@dataclass(frozen=True)
+class Identities:
+    """Who signs with which key, and whom servers trust: another list at every start, the first one in the end."""
+
+    keys: Mapping[str, SigningKey] = field(default_factory=dict)  # by the process's name
+    lists: Sequence[Trust] = (ANYBODY,)
+    pins: Pins = NO_PINS
+
+
 class Process:
     """A core with its own view of the log and what it has still to do."""
 
-    def __init__(self, name: str, core: Server | Session, tamper: Callable[[str, Drawn], Drawn]) -> None:
+    def __init__(
+        self,
+        name: str,
+        core: Server | Session,
+        tamper: Callable[[str, Drawn], Drawn],
+        key: SigningKey | None = None,
+        wire: Wire = WIRE,
+    ) -> None:
         self.name = name
+        self.wire = wire
+        self.key = key
         self.tamper = tamper
         self.core = core
         self.sleeps_until = 0
@@ -119,6 +142,9 @@ class World:
         chaos: Chaos,
         slots: int = table.SLOTS,
         tamper: Tamper = lambda _random, _name, drawn: drawn,
+        identities: Identities = Identities(),
+        intrude: Callable[[World], None] = lambda _: None,
+        wires: Mapping[str, Wire] | None = None,
     ) -> None:
         self.random = Random(seed)
         self.now = 1000.0
@@ -130,8 +156,11 @@ class World:
         self.chaos = chaos
         self.work = work
         self.tamper = tamper
+        self.identities = identities
+        self.intrude = intrude
+        self.wires = wires or {}
         self.proposal = proposal
-        self.entries: dict[tuple[str, int, int], Entry] = {}
+        self.entries: dict[tuple[object, ...], Entry] = {}
         self.told: list[Tell] = []
         self.zombies: list[Process] = []
         self.servers = [self._server(f"server-{i}") for i in range(servers)]
@@ -225,7 +254,7 @@ class World:
                 events.append(Lost(*place, position))
                 break
             process.positions[place] = position + 1
-            events.append(self.entry(*place, position))
+            events.append(self.entry(*place, position, process.wire, process.core.protocol))
         self._step(process, *events)
 
     def _perform(self, process: Process) -> None:
@@ -253,13 +282,13 @@ class World:
                 self.told.append(effect)
 
     def _write_one(self, process: Process, effect: Append) -> None:
-        offset = self._append(effect.topic, effect.partition, effect.message)
+        offset = self._append(process, effect.topic, effect.partition, effect.message)
         if effect.then is not None:
             value = self.broker.partitions[effect.topic, effect.partition][offset].value
             process.todo.appendleft(replace(effect, message=effect.then(value), then=None))
 
     def _write(self, process: Process, write: _Write) -> None:
-        offset = self._append(write.topic, write.partition, write.message)
+        offset = self._append(process, write.topic, write.partition, write.message)
         upload = write.upload
         assert upload is not None
         upload.starts[write.partition] = min(offset, upload.starts.get(write.partition, offset))
@@ -267,8 +296,8 @@ class World:
         if upload.waiting == 0:
             process.inbox.append(Uploaded(upload.tag, upload.starts))
 
-    def _append(self, topic: str, partition: int, message: Message) -> int:
-        value = encode(message)
+    def _append(self, process: Process, topic: str, partition: int, message: Message) -> int:
+        value = written(message, process.key, process.core.protocol, process.wire)
         offset = self.broker.append(topic, partition, value, b"")
         if self.random.random() < self.chaos.duplicate:
             self.broker.append(topic, partition, value, b"")
@@ -282,12 +311,14 @@ class World:
     def _step(self, process: Process, *events: Event) -> None:
         process.enqueue(process.core.step(*events))
 
-    def entry(self, topic: str, partition: int, offset: int) -> Entry:
-        """The decoded record; decoded once for everybody."""
-        key = (topic, partition, offset)
+    def entry(
+        self, topic: str, partition: int, offset: int, wire: Wire = WIRE, protocol: int = PROTOCOL
+    ) -> Entry:
+        """The decoded record; decoded once for everybody who reads it the same way."""
+        key = (topic, partition, offset, id(wire), protocol)
         if key not in self.entries:
             record = self.broker.partitions[topic, partition][offset]
-            self.entries[key] = Entry(record, decode(record.value, table.records(topic)))
+            self.entries[key] = Entry(record, wire.decode(record.value, table.records(topic), protocol))
         return self.entries[key]
 
     # Disturbance
@@ -301,8 +332,15 @@ class World:
             self._rebalance() if self.random.random() < 0.7 else self._revoke()
         if self.random.random() < self.chaos.garbage:
             self._write_garbage()
+        self._disturb_more()
+
+    def _disturb_more(self) -> None:
         if self.random.random() < self.chaos.lag:
             self._lag()
+        if self.random.random() < self.chaos.intrude:
+            self.intrude(self)
+        if self.random.random() < self.chaos.new_list:
+            self._trust(self.random.choice(self.servers), self.random.choice(self.identities.lists))
         if self.random.random() < self.chaos.straggle:
             self.random.choice(self.clients).sleeps_until = self.turn + self.random.randint(200, 3000)
 
@@ -341,6 +379,8 @@ class World:
         for process in (*self.servers, *self.clients):
             process.sleeps_until = 0
             process.slow = frozenset()
+        for process in self.servers:
+            self._trust(process, self.identities.lists[0])
         self._rebalance()
 
     def _rebalance(self) -> None:
@@ -350,6 +390,10 @@ class World:
         for process in awake:
             assert isinstance(process.core, Server)
             process.enqueue(process.core.assign({s for s, owner in owners.items() if owner is process}))
+
+    def _trust(self, process: Process, trust: Trust) -> None:
+        assert isinstance(process.core, Server)
+        process.enqueue(process.core.trust(trust))
 
     def _revoke(self) -> None:
         """Between two assignments the shards are nobody's."""
@@ -362,14 +406,23 @@ class World:
 
     def _server(self, name: str) -> Process:
         end = len(self.broker.partitions[table.CONTROL, 0])
-        return self._process(name, Server(control_end=end, new_id=self._new_id))
+        lists = self.identities.lists if self.turn < self.chaos.turns else self.identities.lists[:1]
+        trust = lists[0] if len(lists) == 1 else self.random.choice(lists)
+        pins = self.identities.pins
+        return self._process(name, Server(control_end=end, new_id=self._new_id, pins=pins, trust=trust))
 
     def _client(self, names: Sequence[str]) -> Process:
         """One connection; several names are multiplexed on it."""
-        return self._process("+".join(names), Session(names, self._new_id))
+        return self._process("+".join(names), Session(names, self._new_id, self.identities.pins))
 
     def _process(self, name: str, core: Server | Session) -> Process:
-        return Process(name, core, lambda who, drawn: self.tamper(self.random, who, drawn))
+        return Process(
+            name,
+            core,
+            lambda who, drawn: self.tamper(self.random, who, drawn),
+            self.identities.keys.get(name),
+            self.wires.get(name, WIRE),
+        )
 
     def _new_id(self) -> bytes:
         return self.random.randbytes(16)
