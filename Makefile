@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 TIMES ?= 3
 
-.PHONY: demo test fuzz faults lint format lock environment clean
+.PHONY: demo test fuzz faults lint audit format lock environment clean
 
 demo: $(READY)
 	$(BIN) -m fdstream demo $(DEMO)
@@ -30,6 +30,15 @@ lint: $(READY)
 	$(BIN) -m ruff check .
 	$(BIN) -m ruff format --check .
 	$(BIN) -m mypy
+
+# Offline: every library is pinned with its hashes. Online: none has a vulnerability that a public database knows.
+audit:
+	@$(PYTHON) -c 'import re, sys; text = open("requirements.lock").read().replace("\\\n", " "); lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]; bad = [line for line in lines if not re.match(r"[\w.\[\]-]+==\S+.*--hash=sha256:", line)]; sys.exit("not pinned with a hash: " + "; ".join(bad) if bad else 0)'
+	@echo "every library in requirements.lock is pinned with its hashes"
+	@test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit && .venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit; } || \
+		{ echo "pip-audit cannot be installed: nobody was asked about known vulnerabilities"; exit 1; }
+	@.venv-audit/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off || \
+		{ echo "either a library above is vulnerable, or the database could not be reached and nobody was asked: see the last lines"; exit 1; }
 
 format: $(READY)
 	$(BIN) -m ruff check --fix .
@@ -52,4 +61,4 @@ lock:
 		--no-annotate --no-header --python-version 3.11 -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-audit .pytest_cache .mypy_cache .ruff_cache .hypothesis

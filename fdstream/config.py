@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ Scalar = str | int | float | bool
 Pair = tuple[str, Scalar]
 
 _FILE = "fdstream.config.file"
+SHOWN_SECRETS = "fdstream.config.shown_secrets"
+_SECRET = re.compile(r"password|passphrase|secret|key\.pem|oauthbearer\.config")
 
 
 def key_of(option: click.Option) -> str:
@@ -61,6 +64,14 @@ def merged(ctx: click.Context, param: click.Parameter, pairs: Iterable[Pair]) ->
     layers = (ctx.lookup_default(param.name or ""), param.value_from_envvar(ctx))
     lower = (param.type_cast_value(ctx, layer) for layer in layers if layer)
     return dict(itertools.chain(*lower, pairs))
+
+
+def merged_secrets(ctx: click.Context, param: click.Parameter, pairs: Iterable[Pair]) -> dict[str, Scalar]:
+    """`merged`, for pairs that may be secret; remembers which of them stood on the command line."""
+    given = dict(pairs)
+    if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+        ctx.meta[SHOWN_SECRETS] = sorted(filter(_SECRET.search, given))
+    return merged(ctx, param, given.items())
 
 
 def origin(ctx: click.Context, param: click.Parameter) -> str:

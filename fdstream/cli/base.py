@@ -6,6 +6,7 @@ or a broker is imported inside the command's function.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ import click
 
 from fdstream import config, logs
 
+logger = logging.getLogger("fdstream")
 DEBUG: Final = "fdstream.debug"
 LOG_FORMAT: Final = "fdstream.log_format"
 
@@ -71,6 +73,12 @@ class Command(click.Command):
         ctx.meta[DEBUG] = ctx.params.pop("debug")
         ctx.meta[LOG_FORMAT] = ctx.params.pop("log_format")
         logs.setup(ctx.meta[LOG_FORMAT], ctx.params.pop("log_level"))
+        if shown := ctx.meta.get(config.SHOWN_SECRETS):
+            logger.warning(
+                "every user of this machine can read a secret on the command line: give it in FDSTREAM_KAFKA or in "
+                "[kafka] of a --config file",
+                extra={"settings": ", ".join(shown)},
+            )
         return super().invoke(ctx)
 
 

@@ -53,7 +53,7 @@ kafka = click.option(  # kafka: dict[str, str]
     type=KeyValue(typed=False),
     metavar="KEY=VALUE",
     multiple=True,
-    callback=config.merged,
+    callback=config.merged_secrets,
     show_default=False,  # a file's password would be shown as the default
     help="Any librdkafka setting, such as security.protocol=SASL_SSL; repeatable. Give secrets in the "
     "environment (one setting a line, or with ; between) or in the file (in [kafka]).",

@@ -81,6 +81,11 @@ class Chronicle:
 
     # Events
 
+    @property
+    def protocol(self) -> int:
+        """The version in which the federation's records are written."""
+        return self.watcher.protocol
+
     def begin(self) -> Effects:
         return [Follow(topic, partition, offset) for (topic, partition), offset in self.positions.items()]
 

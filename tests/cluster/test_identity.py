@@ -55,7 +55,7 @@ class Keys:
 
 def forge(topics: Topics, by: SigningKey) -> None:
     """A next round, an end of this one and an end of everything, by somebody who may write to control."""
-    opened = topics.messages(table.CONTROL, FederationOpened)[0]
+    (opened, *_) = topics.wait(table.CONTROL, FederationOpened, lambda _: True)
     current = topics.wait_for_round(1)
     ends = (0,) * len(current.model)
     for message in (
