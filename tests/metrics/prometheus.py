@@ -50,13 +50,13 @@ class Prometheus:
 
 @contextmanager
 def scraping(targets: Sequence[str], folder: Path) -> Iterator[Prometheus]:
-    """A Prometheus with the repository's settings and rules that scrapes these targets every half second."""
+    """A Prometheus with the repository's settings and rules that scrapes these targets every two seconds."""
     assert PROMETHEUS is not None
     settings = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     settings["global"] |= {
-        "scrape_interval": "500ms",
-        "scrape_timeout": "500ms",
-        "evaluation_interval": "500ms",
+        "scrape_interval": "2s",
+        "scrape_timeout": "2s",
+        "evaluation_interval": "2s",
     }
     settings["rule_files"] = [str(MONITORING / "alerts.yml")]
     (job,) = settings["scrape_configs"]

@@ -112,7 +112,7 @@ def test_a_real_prometheus_scrapes_it_and_answers_the_dashboards_queries(
         wait_until("two good scrapes", lambda: prometheus.healths() == ["up"] * len(targets))
         wait_until("a rate", lambda: prometheus.query(f"rate({d.PHASE_SECONDS.name}[1m])"))
         for query in dashboard_queries(federation.name):
-            wait_until(f"series of {query}", lambda query=query: prometheus.query(query), 20)  # type: ignore[misc]
+            wait_until(f"series of {query}", lambda query=query: prometheus.query(query))  # type: ignore[misc]
 
 
 def test_the_end_of_the_federation_ends_the_processes(urls: dict[str, str], federation: Federation) -> None:
