@@ -1,5 +1,6 @@
 # make demo   a federation on this machine: a real Kafka broker, one server, ten clients
 # make test   every test, real brokers included
+# make stress the same federation over Kafka and over gRPC, measured in three minutes: report and plots
 # Needs Python 3.11 or newer and nothing else. Everything goes into .venv, hash-checked from requirements.lock.
 
 PYTHON ?= python3
@@ -25,6 +26,9 @@ faults: $(READY)
 # A million hostile inputs for the decoders and for whole servers; prints its seed. FUZZ='--seed N' does it again.
 fuzz: $(READY)
 	$(BIN) -m tests.fuzz $(FUZZ)
+
+stress: $(READY)
+	$(BIN) -m fdstream stress --clients 20 --rounds 3 --repeat 1 --out results/stress $(STRESS)
 
 lint: $(READY)
 	$(BIN) -m ruff check .
