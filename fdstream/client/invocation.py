@@ -17,6 +17,7 @@ from fdstream.client.pool import Pool
 from fdstream.client.visitor import FINISHED, NO_ROUND_OPEN, Visit, Visitor, Watch
 from fdstream.errors import RemoteError, TransportError
 from fdstream.heartbeats import Heartbeats
+from fdstream.instruments import UNMEASURED, Instruments
 from fdstream.log import Log
 
 logger = logging.getLogger("fdstream.function")
@@ -42,7 +43,8 @@ class Invocation:
 class Invoker:
     """For many threads. Its connections live as long as the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, instruments: Instruments = UNMEASURED) -> None:
+        self._instruments = instruments
         self._pool = Pool()
         self._heartbeats = Heartbeats(HEARTBEAT_SECONDS).__enter__()
 
@@ -90,20 +92,25 @@ class Invoker:
         return Invocation(settings, visit, warm, watch)
 
     def _connect(self, settings: FunctionSettings) -> Visitor | None:
-        log = _open_log(settings)
-        return None if log is None else Visitor(log, self._heartbeats, settings.config, _PROFILE)
+        log = _open_log(settings, self._instruments)
+        if log is None:
+            return None
+        return Visitor(log, self._heartbeats, settings.config, _PROFILE, self._instruments)
 
 
-def _open_log(settings: FunctionSettings) -> Log | None:
+def _open_log(settings: FunctionSettings, instruments: Instruments) -> Log | None:
     """None where nobody has opened the federation. Raises `TransportError`, `UsageError`."""
     where, federation = settings.address, settings.federation
     if settings.grpc:
         from fdstream.grpc.stream_log import StreamLog
 
-        return StreamLog(where, federation)
+        return StreamLog(where, federation, instruments.hear)
     from fdstream.topics.kafka_log import KafkaLog
 
     reachable_seconds = min(REACHABLE_SECONDS, settings.timeout_seconds / 2)
     if not is_open(where, federation, settings.kafka, reachable_seconds):
         return None
-    return KafkaLog(where, federation, client_id=settings.client_id, settings=settings.kafka)
+    statistics = instruments.statistics()
+    return KafkaLog(
+        where, federation, client_id=settings.client_id, settings=settings.kafka, statistics=statistics
+    )

@@ -20,6 +20,7 @@ from fdstream.cli.function import FunctionSettings, RefusedError, read_settings
 from fdstream.client.invocation import GivenUpError, Invocation, Invoker
 from fdstream.client.visitor import FINISHED
 from fdstream.errors import FdstreamError, RemoteError, TransportError
+from fdstream.instruments import UNMEASURED, Instruments
 
 logger = logging.getLogger("fdstream.function")
 Answer = tuple[int, dict[str, Any]]  # a status of HTTP, and what becomes JSON
@@ -27,6 +28,9 @@ Answer = tuple[int, dict[str, Any]]  # a status of HTTP, and what becomes JSON
 LONGEST_BODY_BYTES = 64 * 1024
 LAMBDA_MARGIN_SECONDS = 1.0  # between giving up and being killed
 _SHORTEST_SECRET = 4
+instruments: Instruments = UNMEASURED
+"""What looks on; to be set before the first invocation."""
+
 _HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _SEE_LOG = "the function's log says more"
 
@@ -53,7 +57,7 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
 
 @functools.cache
 def _invoker() -> Invoker:
-    return Invoker()
+    return Invoker(instruments)
 
 
 # From a request to an answer

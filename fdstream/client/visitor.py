@@ -17,7 +17,7 @@ from fdstream.counted import CountedLog, Direction
 from fdstream.dtypes import Array
 from fdstream.events import Tell
 from fdstream.heartbeats import Heartbeats
-from fdstream.instruments import Instruments
+from fdstream.instruments import UNMEASURED, Instruments
 from fdstream.log import Log
 from fdstream.messages import ConfigValue, Metrics
 from fdstream.weights import EvaluateResult, TrainResult, UserFunctionError
@@ -107,16 +107,18 @@ class _Work:
 
 
 class _Notes(Instruments):
-    """Counts the bytes that pass one log, and keeps what whoever invokes should hear."""
+    """Counts the bytes that pass one log, and keeps what whoever invokes should hear. `also` looks on."""
 
-    def __init__(self) -> None:
+    def __init__(self, also: Instruments) -> None:
+        self._also = also
         self.bytes: dict[Direction, int] = {"in": 0, "out": 0}
         self.warnings: list[str] = []
 
     def log(self, log: Log) -> Log:
-        return CountedLog(log, self._count)
+        return CountedLog(self._also.log(log), self._count)
 
     def hear(self, tell: Tell) -> None:
+        self._also.hear(tell)
         if tell.name == "without memory":
             self.warnings.append(WITHOUT_MEMORY)
 
@@ -129,9 +131,14 @@ class Visitor:
     """Owns the log. After an error it can only be closed."""
 
     def __init__(
-        self, log: Log, heartbeats: Heartbeats, config: Mapping[str, ConfigValue], profile: Mapping[str, str]
+        self,
+        log: Log,
+        heartbeats: Heartbeats,
+        config: Mapping[str, ConfigValue],
+        profile: Mapping[str, str],
+        instruments: Instruments = UNMEASURED,
     ) -> None:
-        self._notes = _Notes()
+        self._notes = _Notes(instruments)
         self._connection = Connection(
             log, (), heartbeats, config=config, profile=profile, instruments=self._notes
         )

@@ -90,6 +90,7 @@ class Plan:
     repeat: int
     out: Path
     processes: int  # for clients
+    warm_up: Scenario  # for the broker, whose code is slow until it is compiled
 
     def trials(self) -> Iterator[tuple[Scenario, str]]:
         """Which federation runs when: channels alternate, and take turns in going first."""

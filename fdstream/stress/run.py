@@ -21,9 +21,8 @@ from fdstream.stress.trial import TURN_SECONDS, Trial
 from kafka_cluster.jars import ensure_jars
 from kafka_cluster.ports import free_ports
 
-WARM_UP = Scenario(local=20, functions=0, rounds=20, model_bytes=10**6, workload="echo")
 READY = "Apache Kafka is ready at "
-READY_SECONDS = 120.0
+READY_SECONDS = 300.0
 
 
 def run(plan: Plan, console: Console) -> Path:
@@ -67,7 +66,7 @@ class Stress:
     def run(self) -> Results:
         if KAFKA in self._plan.channels:
             self._start_broker()
-            self._try(WARM_UP, KAFKA, "warming the broker up")
+            self._try(self._plan.warm_up, KAFKA, "warming the broker up")
         results: Results = {}
         for index, (scenario, channel) in enumerate(self._plan.trials(), 1):
             title = f"{index}/{self._plan.count} {channel}: {scenario.title}"

@@ -60,7 +60,8 @@ class Trial:
         return Observation(
             scenario=self._scenario,
             channel=self._channel,
-            connections=sum(-(-group.count // group.multiplex) for group in self._groups),
+            connections=self._scenario.functions
+            + sum(-(-group.count // group.multiplex) for group in self._groups),
             moments={party: tuple(self._moments(party)) for party in (SERVER, CLIENTS)},
             traffic={party: after[party] - before[party] for party in after},
             costs=costs,
@@ -94,6 +95,10 @@ class Trial:
             name = f"{self._name}-clients-{group.first}"
             self._crew.start(CLIENTS, name, "fdstream", *self._swarm(place, group))
             yield name
+        if self._scenario.functions:
+            name = f"{self._name}-functions"
+            self._crew.start(CLIENTS, name, "fdstream.stress.functions", *self._functions(place))
+            yield name
 
     def _swarm(self, place: Place, group: Group) -> Iterator[object]:
         yield from (
@@ -109,6 +114,11 @@ class Trial:
         yield from ("--multiplex", group.multiplex, "--work", f"{work}:{group.seconds:g}")
         if self._scenario.workload == "digits":
             yield from ("--app", DIGITS)
+
+    def _functions(self, place: Place) -> Iterator[object]:
+        yield from (each for each in place.clients if each not in ("--grpc", "--kafka", STATISTICS))
+        yield from ("--moments", self._file(CLIENTS), "--clients", self._scenario.functions)
+        yield from ("--work", self._scenario.workload, "--seconds", self._scenario.train_seconds)
 
     def _await(self, names: dict[str, list[str]], progress: Callable[[int], None]) -> None:
         while not all(self._crew.has_ended(host, name) for host in names for name in names[host]):

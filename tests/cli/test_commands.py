@@ -25,6 +25,7 @@ WITHOUT_DEFAULT = {
     "client-id": "ada",
     "data-dir": "folder",
     "data-index": 1,
+    "functions": 3,
     "local": 3,
     "function": "User:function",
     "key": "all.toml",

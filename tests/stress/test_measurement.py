@@ -121,7 +121,7 @@ def test_percentiles_are_values_that_were_seen() -> None:
 
 def results() -> tuple[Plan, Results]:
     scenarios = SCENARIO, Scenario(4, 0, 2, MODEL_BYTES, "echo")
-    plan = Plan(scenarios, DIGITS, (KAFKA, GRPC), repeat=2, out=Path("x"), processes=2)
+    plan = Plan(scenarios, DIGITS, (KAFKA, GRPC), repeat=2, out=Path("x"), processes=2, warm_up=DIGITS)
     made: dict[tuple[Scenario, str], list[Measurement]] = {}
     for scenario, channel in plan.trials():
         made.setdefault((scenario, channel), []).append(measure(observation(channel, scenario)))

@@ -26,7 +26,7 @@ def test_every_client_is_in_one_group(clients: int, share: float) -> None:
 
 
 def test_channels_alternate_and_take_turns_in_going_first() -> None:
-    plan = Plan((HUNDRED,), DIGITS, (KAFKA, GRPC), repeat=3, out=Path("x"), processes=2)
+    plan = Plan((HUNDRED,), DIGITS, (KAFKA, GRPC), repeat=3, out=Path("x"), processes=2, warm_up=DIGITS)
     order = [channel for scenario, channel in plan.trials() if scenario == HUNDRED]
     assert order == [KAFKA, GRPC, GRPC, KAFKA, KAFKA, GRPC]
     assert plan.count == 8
