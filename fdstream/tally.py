@@ -1,4 +1,4 @@
-"""A log that tells at its end how many records of each topic passed it, for `fdstream.moments`."""
+"""A log that tells at its end what has passed it, for `fdstream.moments`; otherwise the log it was given."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from fdstream.errors import TransportError
 from fdstream.log import Log
 
 Counts = dict[str, list[int]]
-Tell = Callable[[Counts, Counts], None]
-"""Hears what was appended and what was read: by topic the records and their bytes, keys included."""
+"""By topic records and their bytes, keys included."""
 
 
 class Tally(CountedLog):
-    """At its end it tells its counts, and stays connected for a while."""
+    """At its end it tells what was appended and what was read, and stays connected for a while."""
 
-    def __init__(self, log: Log, tell: Tell, linger_seconds: float) -> None:
+    def __init__(self, log: Log, tell: Callable[[Counts, Counts], None], linger_seconds: float) -> None:
         super().__init__(log, self._add)
         self._tell = tell
         self._linger_seconds = linger_seconds
         self._lock = threading.Lock()
-        self._counts: dict[Direction, Counts] = {side: defaultdict(lambda: [0, 0]) for side in ("out", "in")}
+        self._counts: dict[Direction, Counts] = {way: defaultdict(lambda: [0, 0]) for way in ("out", "in")}
 
     def close(self) -> None:
         """See `Log.close`."""
@@ -45,4 +44,4 @@ class Tally(CountedLog):
         deadline = time.monotonic() + self._linger_seconds
         with suppress(TransportError):  # a server over gRPC may have left
             while (remaining := deadline - time.monotonic()) > 0:
-                self._log.poll(remaining)
+                self.poll(remaining)
