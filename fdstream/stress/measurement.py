@@ -103,7 +103,7 @@ def measure(seen: Observation) -> Measurement:
         connections=seen.connections,
         accuracy=seen.summary["metrics"].get("global_accuracy"),
         payload_bytes={
-            "updates": records_of(seen.moments[CLIENTS], "appended", ".updates")[1],
+            "updates": _updates_bytes(seen.moments[CLIENTS]),
             "model": records_of(seen.moments[CLIENTS], "read", ".model")[1],
         },
     )
@@ -184,6 +184,12 @@ def records_of(moments: Iterable[Moment], way: str, topic: str = "") -> tuple[in
         count for m in _named("records", moments) for name, count in m[way].items() if name.endswith(topic)
     ]
     return sum(count for count, _ in counts), sum(size for _, size in counts)
+
+
+def _updates_bytes(moments: Iterable[Moment]) -> int:
+    """A small update travels in its report."""
+    told = list(moments)
+    return sum(records_of(told, "appended", topic)[1] for topic in (".updates", ".reports"))
 
 
 def _requests(moments: Iterable[Moment]) -> dict[str, int]:
