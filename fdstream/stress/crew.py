@@ -63,6 +63,11 @@ class Crew:
     def has_ended(self, host: str, name: str) -> bool:
         return name in self._children[host].statuses
 
+    def pids(self, host: str, names: list[str]) -> list[int]:
+        """Of those that have been started there."""
+        pids = self._children[host].pids
+        return [pids[name] for name in names if name in pids]
+
     def cost(self, host: str, names: list[str]) -> Cost:
         """Of processes that have ended."""
         usages = [self._children[host].usages[name] for name in names]

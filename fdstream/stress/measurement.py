@@ -14,10 +14,7 @@ from typing import Any
 
 from fdstream.stress.observation import BROKER, CLIENTS, SERVER, Cost, Moment, Observation
 from fdstream.stress.plan import KAFKA, Scenario
-from fdstream.stress.wire import Count, Traffic
-
-HEADER_BYTES = 14 + 20 + 32
-"""Of a packet: Ethernet, IPv4, and TCP with timestamps."""
+from fdstream.stress.wire import HEADER_BYTES, Count, Traffic
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from fdstream.stress.texts import (
     HEAD,
     NO_WIRE,
     REQUESTS,
+    SOCKETS,
     TIMES,
     UPDATES,
     WIRE,
@@ -145,7 +146,8 @@ def _scenario(
 ) -> Iterator[str]:
     yield f"## {scenario.title}"
     yield "### 1. Messages"
-    wire = WIRE if _is_counted(figures) else NO_WIRE.format(network=network)
+    counted = SOCKETS.format(network=network) if network.startswith("loopback") else WIRE
+    wire = counted if _is_counted(figures) else NO_WIRE.format(network=network)
     yield COUNTED.format(rounds=scenario.training_rounds, wire=wire)
     yield from _picture("messages", pictures)
     yield _messages(figures)

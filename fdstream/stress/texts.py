@@ -18,6 +18,10 @@ WIRE = """counted by the queue that the kernel keeps before each end of the part
 segmentation, with all headers from Ethernet's on: what would pass on a real wire with an MTU of 1,500 bytes, and the
 same count for both channels"""
 
+SOCKETS = """what TCP has counted at the sockets of the party's processes (`ss --info`), bytes of payload and 66 bytes
+of headers for each segment; all share this machine's loopback ({network}), whose segments have up to 64 KB, so on a
+wire there would be more packets. The same count for both channels"""
+
 NO_WIRE = """not counted: all parties share this machine's loopback ({network})"""
 
 REQUESTS = """*Protocol requests*: over Kafka the requests that librdkafka sent and the responses it got, from its own

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fdstream.stress.crew import Crew
+from fdstream.stress.crew import Crew, Meter
 from fdstream.stress.observation import BROKER, CLIENTS, PARTIES, SERVER, Cost, Moment, Observation
 from fdstream.stress.plan import KAFKA, Group, Scenario
+from fdstream.stress.sockets import COMMAND, Sockets
 from fdstream.stress.wire import Traffic
 from kafka_cluster.ports import free_ports
 
@@ -42,11 +44,14 @@ class Trial:
         self._channel = channel
         self._name = name
         self._groups = scenario.groups(processes)
+        self._sockets = Sockets()
+        own_links = all(host.ports is not None for host in crew.hosts.values())
+        self._can_see_sockets = not own_links and shutil.which(COMMAND[0]) is not None
 
     def run(self, bootstrap: str, progress: Callable[[int], None]) -> Observation:
         """Raises `ChildFailedError`."""
         place = self._place(bootstrap)
-        before, broker = self._traffic(), self._crew.meter(BROKER, BROKER)
+        before, broker = self._links(), self._meter_broker()
         server = f"{self._name}-server"
         self._crew.start(SERVER, server, "fdstream", *self._server(place))
         clients = list(self._start_clients(place))
@@ -54,16 +59,17 @@ class Trial:
         costs = {
             SERVER: self._crew.cost(SERVER, [server]),
             CLIENTS: self._crew.cost(CLIENTS, clients),
-            BROKER: broker.read() if self._channel == KAFKA else Cost(0.0, 0, 0),
+            BROKER: broker.read() if broker is not None else Cost(0.0, 0, 0),
         }
-        after = self._traffic()
+        after = self._links()
+        traffic = {party: after[party] - before[party] for party in after} or self._sockets.traffic()
         return Observation(
             scenario=self._scenario,
             channel=self._channel,
             connections=self._scenario.functions
             + sum(-(-group.count // group.multiplex) for group in self._groups),
             moments={party: tuple(self._moments(party)) for party in (SERVER, CLIENTS)},
-            traffic={party: after[party] - before[party] for party in after},
+            traffic=traffic,
             costs=costs,
             summary=json.loads(self._crew.said(SERVER, server).splitlines()[-1]),
         )
@@ -124,11 +130,20 @@ class Trial:
         while not all(self._crew.has_ended(host, name) for host in names for name in names[host]):
             time.sleep(TURN_SECONDS)
             self._crew.check()
+            self._look_at_sockets(names)
             progress(sum(m["moment"] == "round closed" for m in self._moments(SERVER)))
 
     # What is seen
 
-    def _traffic(self) -> dict[str, Traffic]:
+    def _meter_broker(self) -> Meter | None:
+        return self._crew.meter(BROKER, BROKER) if self._channel == KAFKA else None
+
+    def _look_at_sockets(self, names: dict[str, list[str]]) -> None:
+        """Where links are not counted."""
+        if self._can_see_sockets:
+            self._sockets.look({party: self._crew.pids(party, names[party]) for party in names})
+
+    def _links(self) -> dict[str, Traffic]:
         found = {party: self._crew.hosts[party].traffic() for party in PARTIES}
         return {party: traffic for party, traffic in found.items() if traffic is not None}
 

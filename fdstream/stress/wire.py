@@ -10,6 +10,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+HEADER_BYTES = 14 + 20 + 32
+"""Of a packet: Ethernet, IPv4, and TCP with timestamps, which Linux uses."""
+
 
 @dataclass(frozen=True, slots=True)
 class Count:

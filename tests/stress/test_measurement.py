@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from fdstream.stress import plots, report
-from fdstream.stress.measurement import HEADER_BYTES, Measurement, Results, measure, percentile, records_of
+from fdstream.stress.measurement import Measurement, Results, measure, percentile, records_of
 from fdstream.stress.observation import BROKER, CLIENTS, SERVER, Cost, Observation
 from fdstream.stress.plan import GRPC, KAFKA, Plan, Scenario
-from fdstream.stress.wire import Count, Traffic
+from fdstream.stress.wire import HEADER_BYTES, Count, Traffic
 
 MODEL_BYTES = 1000
 SCENARIO = Scenario(local=2, functions=0, rounds=2, model_bytes=MODEL_BYTES, workload="echo")

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fdstream.stress.measurement import HEADER_BYTES
 from fdstream.stress.network import Host, hosts
-from fdstream.stress.wire import Count, Traffic, queued
+from fdstream.stress.wire import HEADER_BYTES, Count, Traffic, queued
 
 PAYLOAD_BYTES = 1_000_000
 MOST_A_PACKET_BYTES = 1500 - 20 - 32
