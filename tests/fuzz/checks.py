@@ -37,7 +37,7 @@ def check_payload(value: bytes) -> str:
     except ValueError:
         return "refused"
     assert (values.shape, values.dtype) == ((size,), dtype)
-    assert len(value) - 1 == payload_bytes(kinds)
+    assert len(value[1:]) == payload_bytes(kinds)
     return "values"
 
 
