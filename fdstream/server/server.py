@@ -119,7 +119,9 @@ class Server:
         topic, partition = entry.record.topic, entry.record.partition
         if isinstance(entry.message, Refusal):
             reason = f"{entry.message.reason}: {entry.message.detail}"
-            return self._pass_over(entry) + self._reject(entry, entry.message.reason, reason)
+            is_new = self._is_new(entry)
+            effects = self._pass_over(entry)
+            return effects + self._reject(entry, entry.message.reason, reason) if is_new else effects
         if topic in (table.CONTROL, table.SHARDS):
             return self._on_history(entry)
         owner = self.owners.get(partition)
@@ -131,6 +133,13 @@ class Server:
         if self._is(topic, table.updates):
             return self._maybe_reject(entry, owner.on_update(entry))
         return owner.on_model(entry)
+
+    def _is_new(self, entry: Entry) -> bool:
+        """Whether it is not among updates that are read again, for what is counted is counted once."""
+        owner = self.owners.get(entry.record.partition)
+        if owner is None or not self._is_of_updates(entry.record.topic):
+            return True
+        return owner.is_new(entry.record.offset)
 
     def _pass_over(self, entry: Entry) -> Effects:
         """A record that could not be read still takes its place in the partition."""

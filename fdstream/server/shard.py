@@ -38,6 +38,7 @@ from fdstream.server.statistics import of_cohort
 from fdstream.topics import table
 
 MAX_REASONS = 1000
+MORE_UPDATES = 1000  # than clients, of which a shard keeps account; who floods it fills no memory
 CARRIED_INDEX = 0  # of the chunk that a report carries: there is no other
 Cohort = tuple[int, ...]  # offsets of reports, ascending
 
@@ -90,6 +91,9 @@ class ShardOwner:
         )
         self._updates = self._aggregate.updates
         self._left_out: tuple[Exclusion, ...] = ()
+        self._most_updates = ledger.federation.settings.max_clients + MORE_UPDATES
+        self._sought: frozenset[bytes] = frozenset()  # attempts that were reported and not accounted for
+        self._sought_until = self.start  # below this offset only those are taken
         self._cohort: list[tuple[bytes, int]] = []  # attempts and numbers of examples
         self._done: set[tuple[str, int]] = set()
         self._applied: Cohort | None = None  # whose sum made `next_parts`
@@ -189,6 +193,10 @@ class ShardOwner:
             effects += self._publish(book) + self._result()
         return effects
 
+    def is_new(self, offset: int) -> bool:
+        """Whether a record of the updates partition is read for the first time."""
+        return offset >= max(self.next_offset, self._sought_until)
+
     # Folding
 
     def _end(self) -> int:
@@ -196,12 +204,16 @@ class ShardOwner:
         return MAX_OFFSET if closing is None else closing.updates_end[self.shard]
 
     def _take(self, entry: Entry) -> str | None:
-        chunk = entry.message
+        chunk, again = entry.message, entry.record.offset < self._sought_until
         if not isinstance(chunk, UpdateChunk):
-            return "not an update chunk"
+            return None if again else "not an update chunk"
+        if again and chunk.attempt not in self._sought:
+            return None
         refusal = self._refusal(chunk)
         if refusal is not None:
-            return refusal
+            return None if again else refusal
+        if not again and chunk.attempt not in self._updates and len(self._updates) >= self._most_updates:
+            return "more updates than are kept account of"
         update = self._aggregate.update_of(chunk)
         if chunk.index in update.digests:
             return "duplicate"
@@ -238,11 +250,24 @@ class ShardOwner:
 
     # Comparing
 
+    def _seek(self, closing: RoundClosing, book: ReportBook) -> Effects:
+        """Read the round's updates once more for the reported ones that a flood of others left no account for."""
+        if len(self._updates) < self._most_updates or not self._once("seek"):
+            return []
+        reports = (book.reports.get(offset) for offset in closing.accepted)
+        missing = {report.attempt for report in reports if report is not None} - self._updates.keys()
+        if not missing:
+            return []
+        self._sought, self._sought_until, self.next_offset = frozenset(missing), self.next_offset, self.start
+        return [Follow(self._updates_topic, self.shard, self.start)]
+
     def _compare(self, book: ReportBook) -> Effects:
         closing = self.ledger.closing
         assert closing is not None
         if self.next_offset < closing.updates_end[self.shard] or not book.covers(closing.accepted):
             return []
+        if seeking := self._seek(closing, book):
+            return seeking
         if self._once("exclude"):
             self._left_out = tuple(
                 # Reasons are for people; a verdict on very many reports has room for the first only.
@@ -318,6 +343,8 @@ class ShardOwner:
         behind = self.next_offset < closing.updates_end[self.shard]
         if behind or self._parts is None or not book.covers(closing.accepted):
             return []
+        if seeking := self._seek(closing, book):
+            return seeking
         if ("publish", closing.ordinal) in self._done:
             return []
         if self._once("cohort"):
