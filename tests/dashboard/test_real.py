@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.cluster.processes import Federation, wait_until
 from tests.dashboard.conftest import Watched
 
 BEAT = ("--heartbeat-period", "0.5")
+
+
+@pytest.fixture
+def federation(kafka: str, tmp_path: Path) -> Iterator[Federation]:
+    """A federation with a name of its own on the shared broker, and nothing running yet."""
+    with Federation(kafka, tmp_path) as made:
+        yield made
 
 
 def test_a_federation_as_it_runs(federation: Federation, watched: Watched, tmp_path: Path) -> None:
@@ -26,7 +35,9 @@ def test_a_federation_as_it_runs(federation: Federation, watched: Watched, tmp_p
     eve = federation.client("eve", "--set", "fault=nan", *BEAT)
     people = page.locator("#people tbody")
     expect(people.locator('tr[data-name="eve"] td.state')).to_contain_text("refused")
-    expect(people.locator('tr[data-name="eve"] .reason')).to_contain_text("the update is infinite or beyond")
+    expect(people.locator('tr[data-name="eve"] .reason')).to_contain_text(
+        "train returned NaN or infinity in 'bias'"
+    )
     expect(page.locator('[data-state="training"]')).to_have_attribute("data-count", "3")
     cyd.kill()
     expect(people.locator('tr[data-name="cyd"] td.state')).to_contain_text("gone")
