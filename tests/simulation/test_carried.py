@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from random import Random
 
 import numpy as np
@@ -21,9 +20,10 @@ from fdstream.server.server import Server
 from fdstream.topics import table
 from tests.simulation import test_simulation as calm
 from tests.simulation.oracle import fedavg, model_hash
+from tests.simulation.seeds import ALL
 from tests.simulation.world import Chaos, World
 
-SEEDS = int(os.environ.get("FDSTREAM_TEST_SEEDS", "2000")) // 20
+SEEDS = ALL // 20
 
 
 def initial_weights() -> dict[str, Array]:

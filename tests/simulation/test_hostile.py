@@ -5,7 +5,6 @@ Each round's cohort is read from the log and the round is computed again from th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
@@ -28,9 +27,10 @@ from fdstream.server.opening import Proposal
 from fdstream.topics import table
 from tests.simulation import test_simulation as calm
 from tests.simulation.oracle import fedavg_chunk, read_model
+from tests.simulation.seeds import ALL
 from tests.simulation.world import Chaos, Drawn, World
 
-SEEDS = int(os.environ.get("FDSTREAM_TEST_SEEDS", "2000")) // 8
+SEEDS = ALL // 8
 BLOCK = 20
 HOSTILE = "mallory"
 CHAOS = Chaos(kill=0.003, sleep=0.002, rebalance=0.005, duplicate=0.05, turns=1500)

@@ -6,7 +6,6 @@ partitions, wrong clocks and stragglers. Each round is computed again by the ora
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from random import Random
@@ -39,10 +38,11 @@ from fdstream.server.opening import Proposal
 from fdstream.topics import table
 from tests.simulation import test_simulation as calm
 from tests.simulation.rules import aggregate
+from tests.simulation.seeds import ALL
 from tests.simulation.test_hostile import HOSTILE, tamper
 from tests.simulation.world import Chaos, World
 
-SEEDS = int(os.environ.get("FDSTREAM_TEST_SEEDS", "2000")) // 40
+SEEDS = ALL // 40
 BLOCK = 20
 STRATEGIES = ["fedavg", "fedavg:lr=0.5", "fedavgm", "fedadam", "fedyogi", "fedadagrad"]
 CODECS = ["full", "full", "float32", "bfloat16", "float16", "int8", "topk:0.25", "topk:0.5"]

@@ -6,7 +6,6 @@ several passes over the log.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from random import Random
 
@@ -15,9 +14,10 @@ import pytest
 from fdstream.server import server, shard
 from fdstream.server.rereading import Room
 from tests.simulation import test_nasty as nasty
+from tests.simulation.seeds import ALL
 from tests.simulation.test_hostile import HOSTILE
 
-SEEDS = int(os.environ.get("FDSTREAM_TEST_SEEDS", "2000")) // 100
+SEEDS = ALL // 100
 BLOCK = 10
 CLIENTS = [["ada", "bob"], ["cyd"], ["dan", "eve"], ["fay", HOSTILE]]
 MIN_CLIENTS = 5

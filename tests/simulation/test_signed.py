@@ -7,7 +7,6 @@ the log, and every cohort must be of the clients' own reports.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -35,10 +34,11 @@ from fdstream.topics import table
 from fdstream.trust import Pins, Trust
 from tests.signing import ADA, BOB, MALLORY, SERVER, key
 from tests.simulation import test_simulation as calm
+from tests.simulation.seeds import ALL
 from tests.simulation.test_hostile import Replay, check_round
 from tests.simulation.world import Chaos, Identities, World
 
-SEEDS = int(os.environ.get("FDSTREAM_TEST_SEEDS", "2000")) // 40
+SEEDS = ALL // 40
 BLOCK = 10
 OTHER_SERVER, CYD, EVE = key(11), key(4), key(5)
 CLIENT_KEYS = {"ada": ADA, "bob": BOB, "cyd": CYD, "eve": EVE}

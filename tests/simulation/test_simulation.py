@@ -6,7 +6,6 @@ Here every client is needed in every round, so the result is known beforehand an
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,9 +17,10 @@ from fdstream.layout import Layout
 from fdstream.messages import Settings
 from fdstream.server.opening import Proposal
 from tests.simulation.oracle import fedavg, model_hash
+from tests.simulation.seeds import ALL
 from tests.simulation.world import Chaos, World
 
-SEEDS = int(os.environ.get("FDSTREAM_TEST_SEEDS", "2000"))
+SEEDS = ALL
 BLOCK = 50
 SHARDS = 3
 ROUNDS = 3
