@@ -20,7 +20,12 @@ from fdstream.stress.wire import Traffic, queued
 LINK, SUBNET = "eth0", "10.77.0"
 _TOOLS = ("unshare", "nsenter", "ip", "tc")
 _QUIET = "echo 1 2>&- >/proc/sys/net/ipv6/conf/default/disable_ipv6"  # no packets that nobody asked for
-_QUEUE = ("pfifo", "limit", "100000")  # it holds back nothing and drops nothing: it counts
+_UNLIMITED = ("pfifo", "limit", "100000")  # it holds back nothing and drops nothing: it counts
+
+
+def _limited(megabits: int) -> tuple[str, ...]:
+    """A link of so many megabits a second each way, with a tenth of a second of buffer: see tc-tbf(8)."""
+    return ("tbf", "rate", f"{megabits}mbit", "burst", "64kb", "latency", "100ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,11 @@ class Host:
 
 
 @contextmanager
-def hosts(names: Sequence[str]) -> Iterator[tuple[list[Host], str]]:
-    """The hosts, and in a sentence what they are: namespaces where this machine and user may have them."""
+def hosts(names: Sequence[str], *, megabits: int | None = None) -> Iterator[tuple[list[Host], str]]:
+    """The hosts, and in a sentence what they are: namespaces where this machine and user may have them.
+
+    With `megabits` each link carries at most so many a second each way; on the loopback nothing is limited.
+    """
     refusal = _refusal()
     if refusal:
         yield [Host(name, "127.0.0.1") for name in names], f"loopback: {refusal}"
@@ -66,7 +74,10 @@ def hosts(names: Sequence[str]) -> Iterator[tuple[list[Host], str]]:
         switch = stack.enter_context(_namespace())
         _in(switch, "ip", "link", "add", "switch", "type", "bridge")
         _in(switch, "ip", "link", "set", "switch", "up")
-        made = [stack.enter_context(_host(name, switch, number)) for number, name in enumerate(names, 1)]
+        queue = _UNLIMITED if megabits is None else _limited(megabits)
+        made = [
+            stack.enter_context(_host(name, switch, number, queue)) for number, name in enumerate(names, 1)
+        ]
         yield made, "a network namespace for each party, joined by a bridge"
 
 
@@ -86,7 +97,7 @@ def _refusal() -> str:
 
 
 @contextmanager
-def _host(name: str, switch: int, number: int) -> Iterator[Host]:
+def _host(name: str, switch: int, number: int, queue: Sequence[str]) -> Iterator[Host]:
     """A namespace with one link to the switch."""
     with _namespace() as pid:
         port, address = f"port{number}", f"{SUBNET}.{number}"
@@ -98,7 +109,7 @@ def _host(name: str, switch: int, number: int) -> Iterator[Host]:
         _in(pid, "ip", "link", "set", LINK, "up")
         ends = Port(pid, LINK), Port(switch, port)
         for end in ends:
-            _in(end.pid, "tc", "qdisc", "add", "dev", end.name, "root", *_QUEUE)
+            _in(end.pid, "tc", "qdisc", "add", "dev", end.name, "root", *queue)
         yield Host(name, address, _entering(pid), ends)
 
 
