@@ -37,7 +37,15 @@ class Terminal:
         without_echo = termios.tcgetattr(inner)
         without_echo[3] &= ~termios.ECHO
         termios.tcsetattr(inner, termios.TCSANOW, without_echo)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("FDSTREAM_")}
+        ours = (
+            "COLUMNS",
+            "LINES",
+        )  # the size is the terminal's own, whatever this process was told of another
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith("FDSTREAM_") and key not in ours
+        }
         self._process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=folder,

@@ -10,6 +10,7 @@ import pytest
 
 from fdstream.messages import (
     MAX_CLIENTS,
+    MAX_CLIP,
     MAX_CONFIG,
     MAX_METRIC,
     MAX_METRICS,
@@ -47,6 +48,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
         "fraction": (1e-9, 1.0),
         "keep_rounds": (0, 1 << 31),
         "seed": OFFSET,
+        "clip": (0.0, MAX_CLIP),
     },
     "FederationOpened": {
         "chunk_bytes": (8, 1 << 26),
@@ -148,7 +150,9 @@ def test_a_number_may_lie_on_its_limits_and_not_beyond(cls: str, field: str) -> 
     whole = isinstance(getattr(EXAMPLES_OF[cls], field), int)
     for limit in (low, high):
         assert getattr(changed(cls, field, limit), field) == limit
-    below, above = (low - 1, high + 1) if whole else (math.nextafter(low, -1), math.nextafter(high, 2e9))
+    below, above = (
+        (low - 1, high + 1) if whole else (math.nextafter(low, -math.inf), math.nextafter(high, math.inf))
+    )
     for value in (below, above):
         assert_refused(cls, field, value, r" is .*, outside ")
 

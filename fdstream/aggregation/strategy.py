@@ -31,7 +31,7 @@ class Strategy:
     initial: tuple[float, ...] = field(compare=False)  # what each part of the state starts as
     step: Step = field(compare=False, repr=False)
     """step(weights [n], aggregate [n], state) -> (new weights [n], new state); writes to no argument."""
-    rule: Rule = MEAN
+    rule: Rule = field(default=MEAN, compare=False)
     """How the cohort's updates become the aggregate."""
 
     @property

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from fdstream.messages import Refusal
+from fdstream.messages import PROTOCOL, FederationOpened, Refusal
 from fdstream.serde.avro import decode, encode
 from fdstream.server.opening import Proposal
 from fdstream.topics import table
@@ -29,6 +29,8 @@ def harmless(topic: str, value: bytes) -> bytes:
     message: Any = decode(value)
     if table_of_clients(topic) or isinstance(message, Refusal):
         return value
+    if isinstance(message, FederationOpened):  # another version's can be read, and not be written
+        message = replace(message, protocol=PROTOCOL)
     return encode(replace(message, nonce=STRANGER)) if hasattr(message, "nonce") else value
 
 
