@@ -1,6 +1,6 @@
 # make demo   a federation on this machine: a real Kafka broker, one server, ten clients
 # make test   every test, real brokers included
-# make stress the same federation over Kafka and over gRPC, measured in three minutes: report and plots
+# make stress the same federation over Kafka and over gRPC, measured in a short form: report and plots
 # Needs Python 3.11 or newer and nothing else. Everything goes into .venv, hash-checked from requirements.lock.
 
 PYTHON ?= python3
