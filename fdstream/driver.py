@@ -113,7 +113,7 @@ class Driver:
         self.core = core
         self.log = log
         self._tell = tell
-        self._key = key
+        self.key = key
         self._wire = wire
         self._clock = BrokerClock(monotonic)
         self._answers: deque[Event] = deque()
@@ -178,7 +178,7 @@ class Driver:
             self.log.append(effect.topic, effect.partition, self._written(effect.then(value)))
 
     def _written(self, message: Message) -> bytes:
-        return written(message, self._key, self.core.protocol, self._wire)
+        return written(message, self.key, self.core.protocol, self._wire)
 
     def _upload(self, upload: Upload) -> None:
         acks = _Acks(upload.tag, self._answers.append)

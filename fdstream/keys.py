@@ -2,7 +2,8 @@
 
 A private key is PKCS #8 in PEM, as `openssl genpkey -algorithm ed25519` writes it. Public keys stand one a line,
 `ed25519:BASE64 NAME`, in a file or in the `*.pub` files of a directory; a name has one key. What a private key is
-leaves this file only inside a `SigningKey`: no message and no log quotes what a key file holds.
+leaves this file only inside a `SigningKey`: no message and no log quotes what a key file holds. Where there are no
+files, as in a cloud function, a key's text does as well.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import re
 import shlex
 import stat
 import time
@@ -24,6 +26,8 @@ from fdstream.trust import Trust
 logger = logging.getLogger("fdstream.keys")
 RELOAD_SECONDS = 1.0
 _KIND = "ed25519:"
+_PEM_BEGIN = "-----BEGIN "
+_PEM = re.compile(r"(-----BEGIN [A-Z0-9 ]+-----)\s*([A-Za-z0-9+/=\s]*?)\s*(-----END [A-Z0-9 ]+-----)")
 
 
 def new_pair(name: str, stem: Path) -> tuple[Path, Path]:
@@ -63,42 +67,77 @@ def _create(path: Path, content: bytes, mode: int) -> None:
         file.write(content)
 
 
-def load_private(path: Path) -> SigningKey:
-    """The private key in a file. Raises `UsageError` where others may read it, or it is none."""
+def is_private_text(text: str) -> bool:
+    """Whether this is a private key itself, and no file's name."""
+    return _PEM_BEGIN in text
+
+
+def is_public_text(text: str) -> bool:
+    """Whether these are public keys themselves, and no file's name."""
+    return text.lstrip().startswith(_KIND)
+
+
+def load_private(source: str | Path) -> SigningKey:
+    """The private key in a file, or in a text. Raises `UsageError` where others may read the file, or it is none."""
     check_installed()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    content = _read(path, stat.S_IRWXG | stat.S_IRWXO, "a private key that others may use", "600")
+    if isinstance(source, str) and is_private_text(source):
+        where, content = "the text given as a key", _mended(source)
+    else:
+        where, path = str(source), Path(source)
+        content = _read(path, stat.S_IRWXG | stat.S_IRWXO, "a private key that others may use", "600")
     try:
         private = load_pem_private_key(content, password=None)
     except (ValueError, TypeError):
         private = None
     if not isinstance(private, Ed25519PrivateKey):
-        raise UsageError(f"{path} holds no Ed25519 private key: make one with `fdstream keys new NAME`")
+        raise UsageError(f"{where} holds no Ed25519 private key: make one with `fdstream keys new NAME`")
     return SigningKey(private)
 
 
-def load_public(path: Path) -> dict[str, bytes]:
-    """Public keys by name from a file, or from the `*.pub` files of a directory.
+def _mended(text: str) -> bytes:
+    """Consoles make spaces, and JSON makes backslashes, of the line breaks that PEM needs."""
+    found = _PEM.search(text.replace("\\n", "\n"))
+    return b"" if found is None else "\n".join((found[1], *found[2].split(), found[3], "")).encode()
+
+
+def key_of(directory: Path, client: str) -> Path | None:
+    """The file `CLIENT.key` in a directory of private keys, if it is there; no name leads out of it."""
+    return next((path for path in directory.iterdir() if path.name == f"{client}.key"), None)
+
+
+def load_public(source: str | Path) -> dict[str, bytes]:
+    """Public keys by name from a file, from the `*.pub` files of a directory, or from a text.
 
     Raises `UsageError` where there is none, a line is none, or a name has two.
     """
     keys: dict[str, bytes] = {}
-    for file in _files(path):
-        content = _read(file, stat.S_IWOTH, "a list of trusted keys that everybody may change", "o-w")
-        for number, line in enumerate(content.decode(errors="replace").splitlines(), start=1):
-            if not line.strip() or line.startswith("#"):
-                continue
-            name, key = _parse(line, f"{file}, line {number}")
-            if keys.setdefault(name, key) != key:
-                raise UsageError(
-                    f"{file}, line {number}: {name!r} has another key already: a name has one key"
-                )
+    for line, where in _lines(source):
+        name, key = _parse(line, where)
+        if keys.setdefault(name, key) != key:
+            raise UsageError(f"{where}: {name!r} has another key already: a name has one key")
     if not keys:
-        what = "no *.pub file in it has a key" if path.is_dir() else "no key is in it"
-        raise UsageError(f"{path}: {what}: make keys with `fdstream keys new NAME`")
+        what = "no *.pub file in it has a key" if Path(source).is_dir() else "no key is in it"
+        raise UsageError(f"{source}: {what}: make keys with `fdstream keys new NAME`")
     return keys
+
+
+def _lines(source: str | Path) -> Iterator[tuple[str, str]]:
+    """Every line with a key, and where it stands."""
+    if isinstance(source, str) and is_public_text(source):
+        texts = [("the text given as public keys", source)]
+    else:
+        what = "a list of trusted keys that everybody may change"
+        texts = [
+            (str(file), _read(file, stat.S_IWOTH, what, "o-w").decode(errors="replace"))
+            for file in _files(Path(source))
+        ]
+    for name, text in texts:
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.strip() and not line.startswith("#"):
+                yield line, f"{name}, line {number}"
 
 
 def _parse(line: str, where: str) -> tuple[str, bytes]:

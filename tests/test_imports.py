@@ -25,6 +25,7 @@ PURE = [
     "weights.py",
     "errors.py",
     "events.py",
+    "fitting.py",
     "members.py",
     "ledger.py",
     "topics/table.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from fdstream.errors import UsageError
-from fdstream.keys import RELOAD_SECONDS, TrustFile, load_private, load_public, new_pair, public_line
+from fdstream.keys import (
+    RELOAD_SECONDS,
+    TrustFile,
+    is_private_text,
+    key_of,
+    load_private,
+    load_public,
+    new_pair,
+    public_line,
+)
 from fdstream.signatures import is_genuine
 from fdstream.trust import Trust
 from tests.server.records import report
@@ -69,6 +79,51 @@ def test_what_is_no_private_key_is_said_without_being_shown(tmp_path: Path, cont
         load_private(path)
     assert caught.value.__cause__ is None
     assert "secret-text" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        lambda text: text,
+        lambda text: text.replace("\n", " "),
+        lambda text: text.replace("\n", "\\n"),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", ""),
+    ],
+)
+def test_a_private_keys_text_does_as_well_whatever_became_of_its_line_breaks(
+    tmp_path: Path, kept: Callable[[str], str]
+) -> None:
+    private, _ = new_pair("ada", tmp_path / "ada")
+    text = kept(private.read_text())
+    assert is_private_text(text)
+    assert load_private(text).public == load_private(private).public
+
+
+def test_a_text_that_is_no_key_is_not_shown() -> None:
+    text = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0LXRleHQ=\n-----END PRIVATE KEY-----"
+    for wrong in (text, text[:-9], text.replace("c2V", "?")):
+        with pytest.raises(
+            UsageError, match="the text given as a key holds no Ed25519 private key"
+        ) as caught:
+            load_private(wrong)
+        assert "cmV0LXRleHQ" not in str(caught.value)
+
+
+def test_public_keys_text_does_as_well() -> None:
+    text = f"{GOOD}\n\n# a server\n{public_line(BOB.public, 'bob')}\n"
+    assert load_public(text) == {"ada": ADA.public, "bob": BOB.public}
+    with pytest.raises(UsageError, match="the text given as public keys, line 2: expected"):
+        load_public(f"{GOOD}\nnonsense")
+
+
+def test_a_directory_has_a_private_key_for_each_client_and_no_name_leads_out_of_it(tmp_path: Path) -> None:
+    new_pair("ada", tmp_path / "ada")
+    (tmp_path / "inner").mkdir()
+    assert key_of(tmp_path, "ada") == tmp_path / "ada.key"
+    for name in ("bob", "inner/../ada", "../ada", f"{tmp_path}/ada", "ada.key", ""):
+        assert key_of(tmp_path / "inner", name) is None
+        assert key_of(tmp_path, name) is None
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -7,16 +7,17 @@ named by FDSTREAM_CONFIG. What these set, no request changes; of the rest a requ
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from fdstream import logs
+from fdstream import keys, logs
 from fdstream.cli import channel, options
 from fdstream.cli.base import Command
-from fdstream.cli.param_types import FiniteRange
+from fdstream.cli.param_types import FiniteRange, KeySource
 from fdstream.config import Scalar
 from fdstream.errors import UsageError
 
@@ -42,7 +43,9 @@ class FunctionSettings:
     client_id: str
     app: str
     config: Mapping[str, Scalar]
-    kafka: Mapping[str, str]
+    kafka: Mapping[str, str] = field(repr=False)
+    key: Path | str | None = field(repr=False)  # of this client: a file, or a text
+    server_key: Path | str | None
     timeout_seconds: float
     log_format: logs.Format
     log_level: str
@@ -54,6 +57,7 @@ class FunctionSettings:
             self.grpc,
             self.address,
             self.federation,
+            self.server_key,
             *(tuple(sorted(pairs.items())) for pairs in (self.config, self.kafka)),
         )
 
@@ -65,6 +69,14 @@ class FunctionSettings:
 @options.federation
 @options.app
 @options.client_id
+@click.option(  # key: Path | str | None
+    "--key",
+    type=KeySource(keys.is_private_text, dir_okay=True, secret=True),
+    metavar="FILE|DIRECTORY",
+    show_default=False,
+    help="Private key to sign with, or its text; or a directory with a CLIENT.key for each client.",
+)
+@options.server_key
 @options.data_index
 @options.settings
 @options.kafka
@@ -89,10 +101,22 @@ def _options(**values: Any) -> FunctionSettings:
         app=values["app"],
         config=values["settings"] | index,
         kafka=values["kafka"],
+        key=_key_of(values["client_id"], values["key"]),
+        server_key=values["server_key"],
         timeout_seconds=values["timeout_seconds"],
         log_format=values["log_format"],
         log_level=values["log_level"],
     )
+
+
+def _key_of(client: str, key: Path | str | None) -> Path | str | None:
+    """The client's own, where there is one for each."""
+    if not (isinstance(key, Path) and key.is_dir()):
+        return key
+    found = keys.key_of(key, client)
+    if found is None:
+        raise RefusedError(403, f"this function has no key for client {client[:80]!r}")
+    return found
 
 
 def read_settings(fields: Mapping[str, object]) -> FunctionSettings:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from fdstream import codecs, config
+from fdstream import codecs, config, keys
 from fdstream.cli.param_types import (
     Addresses,
     ByteSize,
@@ -20,6 +20,7 @@ from fdstream.cli.param_types import (
     CountOrAll,
     FileToWrite,
     FiniteRange,
+    KeySource,
     KeyValue,
     Spelled,
 )
@@ -62,19 +63,19 @@ kafka = click.option(  # kafka: dict[str, str]
 # Who takes part
 
 _KEYS = click.Path(exists=True, path_type=Path)
-_KEY = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-key = click.option(  # key: Path | None
+key = click.option(  # key: Path | str | None
     "--key",
-    type=_KEY,
+    type=KeySource(keys.is_private_text, dir_okay=False, secret=True),
     metavar="FILE",
-    help="Private key to sign with, from `fdstream keys new`.",
+    show_default=False,  # a key in a file of options would be shown
+    help="Private key to sign with, from `fdstream keys new`. In the environment its text does as well.",
 )
-server_key = click.option(  # server_key: Path | None
+server_key = click.option(  # server_key: Path | str | None
     "--server-key",
-    type=_KEYS,
+    type=KeySource(keys.is_public_text, dir_okay=True),
     metavar="FILE|DIRECTORY",
-    help="Public keys of the federation's servers; what is not signed with one of them is not believed.",
+    help="Public keys of the federation's servers, or their text; what none of them has signed is not believed.",
 )
 trust = click.option(  # trust: Path | None
     "--trust",

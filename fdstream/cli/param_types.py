@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import click
+from click.core import ParameterSource
 
 from fdstream.config import Pair, Scalar, as_text
 
@@ -140,6 +141,37 @@ class FileToWrite(click.Path):
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
             self.fail(f"{str(path.parent)!r} is not a directory that can be written to", param, ctx)
         return path
+
+
+class KeySource(click.Path):
+    """Where keys are: a path, or the text of the keys itself, of which `is_text` knows the looks.
+
+    A `secret` text is taken from the environment or a file only, and no message shows it.
+    """
+
+    def __init__(self, is_text: Callable[[str], bool], *, dir_okay: bool, secret: bool = False) -> None:
+        super().__init__(exists=True, dir_okay=dir_okay, path_type=Path)
+        self._is_text = is_text
+        self._secret = secret
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, Path):
+            return super().convert(value, param, ctx)
+        is_text, is_hidden = self._is_text(value), self._secret and not _is_on_command_line(param, ctx)
+        if is_text and self._secret and not is_hidden:
+            self.fail("every user of this machine can read a command line: give the key's file", param, ctx)
+        if is_text:
+            return value
+        if is_hidden and not os.path.lexists(value):
+            self.fail(
+                "there is no such file, and it is no key in PEM (it may be secret: not shown)", param, ctx
+            )
+        return super().convert(value, param, ctx)
+
+
+def _is_on_command_line(param: click.Parameter | None, ctx: click.Context | None) -> bool:
+    source = ctx.get_parameter_source(param.name or "") if ctx and param else None
+    return source is ParameterSource.COMMANDLINE
 
 
 class KeyValue(click.ParamType[Pair]):

@@ -68,7 +68,7 @@ def connect(
     `client_id` names this client (several names make several virtual clients on one connection), `config` is
     merged into each task's config, `kafka` is passed to librdkafka. `key` is the file of a private key that signs
     reports; `server_key` a file or directory of public keys: only federations of these servers are taken part in.
-    `instruments` measure. Raises `UsageError`, `TransportError`.
+    Both may be the keys' own text. `instruments` measure. Raises `UsageError`, `TransportError`.
     """
     settings = dict(kafka or {})
     clients = [client_id] if isinstance(client_id, str) else list(client_id or [new_client_id()])
@@ -81,11 +81,15 @@ def connect(
 
 
 def identity_of(federation: str, key: str | Path | None, server_key: str | Path | None) -> Identity:
-    """Who a client is and whom it trusts, from the files it was given. Raises `UsageError`."""
-    pinned = keys.load_public(Path(server_key)).values() if server_key is not None else ()
-    return Identity(
-        keys.load_private(Path(key)) if key is not None else None, Pins(federation, frozenset(pinned))
-    )
+    """Who a client is and whom it trusts, from the keys it was given. Raises `UsageError`."""
+    own = keys.load_private(key) if key is not None else None
+    return Identity(own, pins_of(federation, server_key))
+
+
+def pins_of(federation: str, server_key: str | Path | None) -> Pins:
+    """Whom it trusts. Raises `UsageError`."""
+    pinned = keys.load_public(server_key).values() if server_key is not None else ()
+    return Pins(federation, frozenset(pinned))
 
 
 @contextmanager

@@ -92,7 +92,6 @@ class Connection:
         instruments: Instruments = UNMEASURED,
     ) -> None:
         _check_names(clients)
-        self._can_sign = identity.key is not None
         self.session = Session(clients, lambda: os.urandom(16), identity.pins)
         self._log = instruments.log(log)
         self._instruments = instruments
@@ -124,19 +123,22 @@ class Connection:
             yield from self._hand_out(due)
             self._driver.perform(self.session.release())
 
-    def visit(self, client: str) -> Iterator[Task]:
+    def visit(self, client: str, key: SigningKey | None = None) -> Iterator[Task]:
         """The client's task in the round that is open now, if it has one: waits for no other round.
 
-        Afterwards everything is acknowledged, and the connection, which must not be entered, rests until it is
-        closed or the next visit, perhaps of another client. After an error it can only be closed.
+        `key` signs its report. Afterwards everything is acknowledged, and the connection, which must not be entered,
+        rests until it is closed or the next visit, perhaps of another client. After an error it can only be closed.
         """
         _check_names([client])
-        self._driver.perform(self.session.visit([client]))
+        self._driver.key = key
+        self._driver.perform(self.session.visit([client], None if key is None else key.public))
         self._join(client)
         while not self.session.knows:
             interrupts.check()
             self._driver.turn(POLL_SECONDS)
-        yield from self._hand_out(self.session.due())
+        if due := self.session.due():
+            self._check_signing()
+        yield from self._hand_out(due)
         self._leave_all()
         self._driver.settle()
         self._driver.perform(self.session.leave())
@@ -227,7 +229,7 @@ class Connection:
 
     def _check_signing(self) -> None:
         """Better no training than training in vain."""
-        if self.session.ledger.federation.settings.signed_reports and not self._can_sign:
+        if self.session.ledger.federation.settings.signed_reports and self._driver.key is None:
             raise UsageError(
                 "this federation takes signed reports only: make a key with `fdstream keys new`, give its private "
                 "part with --key, and its public part to whoever runs the servers"

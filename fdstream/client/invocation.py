@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from fdstream.app import App, load
 from fdstream.cli.function import FunctionSettings
 from fdstream.client.budget import OutOfTimeError, within
-from fdstream.client.connect import is_open
+from fdstream.client.connect import is_open, pins_of
 from fdstream.client.pool import Pool
 from fdstream.client.visitor import FINISHED, NO_ROUND_OPEN, Visit, Visitor, Watch
 from fdstream.errors import RemoteError, TransportError
 from fdstream.heartbeats import Heartbeats
 from fdstream.instruments import UNMEASURED, Instruments
+from fdstream.keys import load_private
 from fdstream.log import Log
 
 logger = logging.getLogger("fdstream.function")
@@ -80,7 +81,8 @@ class Invoker:
         self, settings: FunctionSettings, visitor: Visitor, app: App, watch: Watch, *, warm: bool
     ) -> Invocation:
         try:
-            visit = visitor.visit(settings.client_id, app, watch)
+            key = None if settings.key is None else load_private(settings.key)
+            visit = visitor.visit(settings.client_id, app, watch, key)
         except BaseException:
             visitor.close()
             raise
@@ -92,10 +94,11 @@ class Invoker:
         return Invocation(settings, visit, warm, watch)
 
     def _connect(self, settings: FunctionSettings) -> Visitor | None:
+        pins = pins_of(settings.federation, settings.server_key)
         log = _open_log(settings, self._instruments)
         if log is None:
             return None
-        return Visitor(log, self._heartbeats, settings.config, _PROFILE, self._instruments)
+        return Visitor(log, self._heartbeats, settings.config, _PROFILE, self._instruments, pins)
 
 
 def _open_log(settings: FunctionSettings, instruments: Instruments) -> Log | None:

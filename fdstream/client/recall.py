@@ -1,15 +1,17 @@
 """What the log says of clients in a round that somebody else may have acted for: their reports. Pure.
 
 A client whose process stays knows what it has reported. One that is started anew for each round, perhaps in two
-places at once, finds it in the round's reports, up to where they ended when it asked.
+places at once, finds it in the round's reports, up to where they ended when it asked. Of those in a client's name
+only those count that servers would take for the client's: where reports are signed, with its own key.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from fdstream.events import Effects, Entry, Follow, ReadEnds, Tag, Unfollow
+from fdstream.fitting import Fit
 from fdstream.ledger import Ledger
 from fdstream.messages import Report
 from fdstream.topics import table
@@ -25,11 +27,10 @@ class Recall:
         self.topic = table.reports(ledger.slot)
         self.tag: Tag = ("reports", ledger.round)
         self._round_offset = entry.record.offset
-        self._nonce = ledger.federation.nonce
-        self._position = ledger.round_opened.reports_start
-        self._reports: defaultdict[str, list[Entry]] = defaultdict(
-            list
-        )  # client -> its reports, in log order
+        self._signed = ledger.federation.settings.signed_reports
+        self._opened = ledger.round_opened
+        self._position = self._opened.reports_start
+        self._named: defaultdict[str, list[Entry]] = defaultdict(list)  # client -> reports that name it
         self._asked = self._taken = False
         self._end: int | None = None
 
@@ -43,12 +44,15 @@ class Recall:
         self._asked = self._taken = False
         self._end = None
 
-    def take(self) -> Mapping[str, Sequence[Entry]] | None:
-        """Every client's reports in log order, once they are complete and then no more in this visit."""
+    def take(self, clients: Iterable[str], key: bytes | None) -> Mapping[str, list[Entry]] | None:
+        """The reports of these clients, whose public key is `key`, in log order.
+
+        Once they are complete, and then no more in this visit.
+        """
         if self._taken or not self.complete:
             return None
         self._taken = True
-        return self._reports
+        return {client: self._of(client, key) for client in clients}
 
     def ask(self) -> Effects:
         """Ask for the end, once a visit."""
@@ -67,8 +71,8 @@ class Recall:
         if self.complete or entry.record.offset < self._position:
             return []
         self._position = entry.record.offset + 1
-        if isinstance(entry.message, Report) and self._is_of_round(entry.message):
-            self._reports[entry.message.client].append(entry)
+        if isinstance(entry.message, Report):
+            self._named[entry.message.client].append(entry)
         return self.leave() if self.complete else []
 
     def on_lost(self) -> None:
@@ -79,9 +83,18 @@ class Recall:
         """Read no more of it."""
         return [Unfollow(self.topic, 0)]
 
-    def _is_of_round(self, report: Report) -> bool:
-        return (report.nonce, report.round, report.round_offset) == (
-            self._nonce,
-            self.round,
-            self._round_offset,
-        )
+    def _of(self, client: str, key: bytes | None) -> list[Entry]:
+        """Only what names the client is judged: to check every signature would take a visit too long."""
+        attempts: dict[bytes, Entry] = {}
+        for attempt, entry in self._fitting(self._named.get(client, ()), key):
+            attempts.setdefault(attempt, entry)  # a copy is none
+        return list(attempts.values())
+
+    def _fitting(self, named: Iterable[Entry], key: bytes | None) -> Iterator[tuple[bytes, Entry]]:
+        fit = Fit(self._opened, self._round_offset, signed=self._signed)
+        for entry in named:
+            report = entry.message
+            assert isinstance(report, Report)
+            signer = None if report.signature is None else report.signature.key
+            if (not self._signed or signer == key) and fit.misfit(report, entry.record.value) is None:
+                yield report.attempt, entry

@@ -123,6 +123,7 @@ class Session:
         self._parts: dict[str, _Part] = {}
         self._round = 0
         self._visits: Visits | None = None  # where it comes and goes
+        self._key: bytes | None = None
         self._received = 0  # the last round whose model has come
         self._pending: dict[bytes, _Pending] = {}  # by attempt
         self._feedback: defaultdict[str, Feedback] = defaultdict(Feedback)
@@ -163,12 +164,13 @@ class Session:
 
     # Visits
 
-    def visit(self, clients: Sequence[str]) -> Effects:
+    def visit(self, clients: Sequence[str], key: bytes | None = None) -> Effects:
         """Act for these clients in the round that is open now; others may have done so before, elsewhere.
 
         What stands in control is read to its end first, and then the round's reports: they say who has answered.
+        `key` is the clients' public key: where reports are signed, those that it has not signed are not theirs.
         """
-        self.clients = tuple(clients)
+        self.clients, self._key = tuple(clients), key
         for stranger in self._feedback.keys() - set(clients):
             del self._feedback[stranger]
         if self._visits is None:
@@ -316,8 +318,8 @@ class Session:
         if visits is not None:
             if not visits.has_recalled:
                 return visits.recall()
-            if (reports := visits.take_reports()) is not None:
-                self._parts = {client: self._part_of(reports.get(client, ())) for client in self.clients}
+            if (reports := visits.take_reports(self.clients, self._key)) is not None:
+                self._parts = {client: self._part_of(own) for client, own in reports.items()}
         return self.receiver.begin() if self.asked() and not self.receiver.receiving else []
 
     def _on_uploaded(self, event: Uploaded) -> Effects:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from fdstream import interrupts
 from fdstream.app import App, Config
-from fdstream.client.connection import WITHOUT_MEMORY, Connection, answer
+from fdstream.client.connection import WITHOUT_MEMORY, Connection, Identity, answer
 from fdstream.client.session import Session, Standing
 from fdstream.counted import CountedLog, Direction
 from fdstream.dtypes import Array
@@ -20,6 +20,8 @@ from fdstream.heartbeats import Heartbeats
 from fdstream.instruments import UNMEASURED, Instruments
 from fdstream.log import Log
 from fdstream.messages import ConfigValue, Metrics
+from fdstream.signatures import SigningKey
+from fdstream.trust import NO_PINS, Pins
 from fdstream.weights import EvaluateResult, TrainResult, UserFunctionError
 
 REPORTED = "reported"
@@ -137,10 +139,17 @@ class Visitor:
         config: Mapping[str, ConfigValue],
         profile: Mapping[str, str],
         instruments: Instruments = UNMEASURED,
+        pins: Pins = NO_PINS,
     ) -> None:
         self._notes = _Notes(instruments)
         self._connection = Connection(
-            log, (), heartbeats, config=config, profile=profile, instruments=self._notes
+            log,
+            (),
+            heartbeats,
+            config=config,
+            profile=profile,
+            identity=Identity(pins=pins),
+            instruments=self._notes,
         )
 
     @property
@@ -148,12 +157,15 @@ class Visitor:
         """Whose visit was the last."""
         return next(iter(self._connection.session.clients), None)
 
-    def visit(self, client: str, app: App, watch: Watch) -> Visit:
-        """Take part in the round that is open now, if it asks the client. Raises `TransportError`, `RemoteError`."""
+    def visit(self, client: str, app: App, watch: Watch, key: SigningKey | None = None) -> Visit:
+        """Take part in the round that is open now, if it asks the client, whose `key` signs.
+
+        Raises `TransportError`, `RemoteError`; `UsageError` where the round asks and a key is needed.
+        """
         before, self._notes.warnings = dict(self._notes.bytes), []
         work = _Work(app, watch)
         watch.turn_to("receive")
-        visit = self._visit(client, work)
+        visit = self._visit(client, key, work)
         if work.evaluated is not None:
             visit.evaluated_examples, visit.evaluate_metrics = (
                 work.evaluated.num_examples,
@@ -166,9 +178,9 @@ class Visitor:
         visit.sent_bytes = self._notes.bytes["out"] - before["out"]
         return visit
 
-    def _visit(self, client: str, work: _Work) -> Visit:
+    def _visit(self, client: str, key: SigningKey | None, work: _Work) -> Visit:
         visit = None
-        for task in self._connection.visit(client):
+        for task in self._connection.visit(client, key):
             failure = answer(work, self._connection, task)
             refusal = self._connection.session.refusal(client)
             if refusal is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from fdstream.client.recall import Recall
 from fdstream.events import Effects, Ends, Entry, Follow, ReadEnds, Unfollow
@@ -52,9 +52,9 @@ class Visits:
             self._recall = Recall(self._ledger)
         return self._recall.ask()
 
-    def take_reports(self) -> Mapping[str, Sequence[Entry]] | None:
-        """The round's reports by client, once they are all there; then None until the next visit."""
-        return self._recall.take() if self._recall is not None else None
+    def take_reports(self, clients: Iterable[str], key: bytes | None) -> Mapping[str, list[Entry]] | None:
+        """These clients' reports of the round, once they are all there; then None until the next visit."""
+        return self._recall.take(clients, key) if self._recall is not None else None
 
     def on_ends(self, event: Ends) -> Effects:
         """An answer. Raises `RemoteError` where control is shorter than what was read of it."""

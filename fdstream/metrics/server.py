@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 
 from fdstream.driver import Core
 from fdstream.events import Effects, Entry, Event, Tell
+from fdstream.fitting import LATE
 from fdstream.ledger import Phase
 from fdstream.log import Log
 from fdstream.messages import Metrics, Report, Settings, UpdateChunk
@@ -20,7 +21,7 @@ from fdstream.metrics.attendance import Attendance
 from fdstream.metrics.clocks import StateClock
 from fdstream.metrics.common import ProcessInstruments
 from fdstream.metrics.meters import Bounded, Meters, Sample
-from fdstream.server.book import ACCEPTED, DUPLICATE, FAILED, LATE
+from fdstream.server.book import ACCEPTED, DUPLICATE, FAILED
 from fdstream.server.server import Server
 
 EXCLUDED, REFUSED = "excluded", "refused"

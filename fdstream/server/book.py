@@ -7,23 +7,19 @@ only a coordinator asks for candidates, and what it was told it writes down: Rou
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from math import fsum
 
 from fdstream.events import Entry
+from fdstream.fitting import LATE, Fit
 from fdstream.messages import MAX_METRIC, MAX_METRICS, MAX_REFUSED, Exclusion, Report, RoundOpened
-from fdstream.signatures import is_genuine
 from fdstream.trust import ANYBODY, Trust
-
-MAX_REPORTS_OF_A_CLIENT = 3  # one, and two more after exclusions
 
 ACCEPTED = "accepted"
 DUPLICATE = "duplicate"
 FAILED = "failed"
-LATE = "late"
 
 
 class ReportBook:
@@ -32,19 +28,14 @@ class ReportBook:
     def __init__(
         self, opened: RoundOpened, round_offset: int, *, signed: bool = False, trust: Trust = ANYBODY
     ) -> None:
-        self.opened = opened
-        self.round_offset = round_offset
         self.reports: dict[int, Report] = {}  # offset -> report that fits the round, in log order
         self.failures: dict[str, str] = {}  # client -> why it could not take part, the last time
         self.next_offset = opened.reports_start
-        self._signed = signed
+        self._fit = Fit(opened, round_offset, signed=signed)
         self._trust = trust
         self._misfits: dict[
             int, str
         ] = {}  # offset -> why, of reports that do not fit; no more than are passed on
-        self._seen: defaultdict[tuple[str, bytes], set[bytes]] = defaultdict(
-            set
-        )  # client and key -> attempts
         self._excluded: Mapping[int, str] = {}
         self._judge_anew()
 
@@ -60,7 +51,7 @@ class ReportBook:
         report = entry.message
         if not isinstance(report, Report):
             return "not a report"
-        misfit = self._misfit(report, entry.record.value)
+        misfit = self._fit.misfit(report, entry.record.value)
         if misfit is not None:
             self._keep(offset, misfit)
             return misfit
@@ -97,41 +88,6 @@ class ReportBook:
     def covers(self, offsets: tuple[int, ...]) -> bool:
         """Whether every one of the reports has been read."""
         return not offsets or offsets[-1] < self.next_offset
-
-    # What the bytes say
-
-    def _misfit(self, report: Report, value: bytes) -> str | None:
-        """Why a report does not fit the round; every server finds the same."""
-        opened = self.opened
-        if report.nonce != opened.nonce:
-            return "of another federation"
-        if report.round < opened.round:
-            return LATE
-        if report.round != opened.round or report.round_offset != self.round_offset:
-            return "of no such round"
-        return self._unsigned(report, value) or (None if report.failure is not None else self._fault(report))
-
-    def _unsigned(self, report: Report, value: bytes) -> str | None:
-        if not self._signed:
-            return None
-        if report.signature is None:
-            return "not signed"
-        return None if is_genuine(value) else "its signature does not fit"
-
-    def _fault(self, report: Report) -> str | None:
-        """What is wrong with a report of this round that says it succeeded."""
-        if self.opened.training and report.num_examples < 1:
-            return "num_examples below 1"
-        if len(report.digests) != (len(self.opened.model) if self.opened.training else 0):
-            return "wrong number of digests"
-        # With the key, so that nobody can use up what another one may send.
-        attempts = self._seen[report.client, report.signature.key if report.signature else b""]
-        if report.attempt in attempts:
-            return "attempt already reported"
-        if len(attempts) >= MAX_REPORTS_OF_A_CLIENT:
-            return "too many reports of one client"
-        attempts.add(report.attempt)
-        return None
 
     def _keep(self, offset: int, misfit: str) -> None:
         if misfit != LATE and len(self._misfits) < MAX_REFUSED:

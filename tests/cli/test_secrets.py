@@ -69,3 +69,27 @@ def test_a_secret_on_the_command_line_is_warned_of_and_elsewhere_not(run_probe: 
     assert SECRET not in shown.output
     harmless = run_probe(probe, "--kafka=linger.ms=1")
     assert WARNING not in harmless.stderr
+
+
+KEY = f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----"
+
+
+def test_a_private_keys_text_is_taken_from_the_environment_and_shown_nowhere(tmp_path: Path) -> None:
+    file = tmp_path / "fdstream.toml"
+    file.write_text(f"key = '''\n{KEY}'''\n")
+    client = ("client", "--debug", "--broker", "127.0.0.1:1", "--client-id", "ada")
+    for result in (
+        invoke(*client, FDSTREAM_KEY=KEY),
+        invoke(*client, "--config", str(file)),
+        invoke(*client, FDSTREAM_KEY=SECRET),
+        invoke(*client, f"--key={KEY}"),
+    ):
+        assert result.exit_code == 2
+        assert SECRET not in result.output
+    assert "give the key's file" in result.output
+    for result in (
+        invoke("client", "--config", str(file), "--help"),
+        invoke("client", "--help", FDSTREAM_KEY=KEY),
+    ):
+        assert result.exit_code == 0
+        assert SECRET not in result.output

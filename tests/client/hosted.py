@@ -17,7 +17,9 @@ from fdstream.messages import ConfigValue, Heartbeat, Message, Report, Settings
 from fdstream.serde.avro import decode
 from fdstream.server.opening import Proposal
 from fdstream.server.server import Server
+from fdstream.signatures import SigningKey
 from fdstream.topics import table
+from fdstream.trust import ANYBODY, Trust
 from tests.client.scene import SETTINGS, weights_of
 
 SHARDS = 2
@@ -33,19 +35,32 @@ class Host:
         *,
         weights: Mapping[str, Array] | None = None,
         config: Mapping[str, ConfigValue] | None = None,
+        key: SigningKey | None = None,
+        trust: Trust = ANYBODY,
         **settings: Any,
     ) -> None:
         self.now_seconds = 1000.0
         initial = weights if weights is not None else weights_of(1)
         layout = Layout.of(initial, chunk_bytes=CHUNK_BYTES, shards=SHARDS)
-        self._proposal = Proposal(layout, initial, federation(**settings), config or {})
+        self._proposal = Proposal(
+            layout,
+            initial,
+            federation(**settings, signed_reports=trust.keys is not None),
+            config or {},
+            federation="mine",
+            server_keys=() if key is None else (key.public,),
+        )
         topics = table.topic_specs(SHARDS)
         self.broker = MemoryBroker({spec.name: spec.partitions for spec in topics}, lambda: self.now_seconds)
         self.told: list[Tell] = []
         self._ids = 0
-        self.server = Server(control_end=0, new_id=self._new_id)
+        self.server = Server(control_end=0, new_id=self._new_id, trust=trust)
         self._driver = Driver(
-            self.server, MemoryLog(self.broker), tell=self.told.append, monotonic=lambda: self.now_seconds
+            self.server,
+            MemoryLog(self.broker),
+            tell=self.told.append,
+            monotonic=lambda: self.now_seconds,
+            key=key,
         )
         self._driver.begin()
         self._driver.perform(self.server.assign(range(SHARDS)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from fdstream.client.invocation import GivenUpError, Invocation
 from fdstream.client.serverless import handler, lambda_handler
 from fdstream.client.visitor import FINISHED, NO_ROUND_OPEN, REPORTED, Visit, Watch
 from fdstream.errors import RemoteError, TransportError, UsageError
+from fdstream.keys import new_pair
 
 SECRET = "hunter2-hunter2"
 
@@ -130,6 +132,44 @@ def test_what_is_fixed_where_it_is_deployed_no_request_changes(
 ) -> None:
     monkeypatch.setenv(f"FDSTREAM_{variable}", value)
     refused(http(body={"client_id": "ada", **fields}), 403)
+    assert invoker.asked == []
+
+
+def test_a_key_is_a_file_a_file_for_each_client_or_a_text(
+    invoker: Invoker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    private, public = new_pair("ada", tmp_path / "ada")
+    text = private.read_text()
+    monkeypatch.setenv("FDSTREAM_SERVER_KEY", public.read_text())
+    for source in (str(private), str(tmp_path), text):
+        monkeypatch.setenv("FDSTREAM_KEY", source)
+        assert http(body={"client_id": "ada"})[0] == 200
+    first, second, third = invoker.asked
+    assert (first.key, second.key, third.key) == (private, private, text)
+    assert first.server_key == public.read_text()
+    assert text not in repr(third)
+    assert first.place == third.place
+
+
+@pytest.mark.parametrize("client", ["bob", "../private/ada", "ada.key", ""])
+def test_a_client_without_a_key_of_its_own_is_refused_whatever_its_name(
+    invoker: Invoker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, client: str
+) -> None:
+    (tmp_path / "private").mkdir()
+    new_pair("ada", tmp_path / "private" / "ada")
+    monkeypatch.setenv("FDSTREAM_KEY", str(tmp_path / "private"))
+    sentence = refused(http(body={"client_id": client}), 403 if client else 400)
+    assert str(tmp_path) not in sentence
+    assert invoker.asked == []
+
+
+def test_a_key_that_is_none_is_told_of_in_the_log_and_never_shown(
+    invoker: Invoker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FDSTREAM_KEY", SECRET)
+    assert "not set up as it must be" in refused(http(body={"client_id": "ada"}), 500)
+    assert "FDSTREAM_KEY" in str([vars(record) for record in caplog.records])
+    assert SECRET not in str([vars(record) for record in caplog.records])
     assert invoker.asked == []
 
 

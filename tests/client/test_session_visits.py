@@ -38,7 +38,9 @@ class Visitors:
     ) -> int:
         """Somebody reports for a client in the open round; the report's offset."""
         offset = self.control[-1].record.offset if round_offset is None else round_offset
-        made = Report(NONCE, client, b"another's attempt", number, offset, 5, {}, 0, {}, (), failure=failure)
+        attempt = b"another's" + len(self.reports).to_bytes(7, "big")
+        digests = () if failure else (bytes(16),) * 2
+        made = Report(NONCE, client, attempt, number, offset, 5, {}, 0, {}, digests, failure=failure)
         self.reports.append(self.history.pages.entry(table.reports(number % 2), 0, made))
         return self.reports[-1].record.offset
 

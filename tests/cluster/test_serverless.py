@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fdstream.keys import new_pair
 from kafka_cluster.ports import free_ports
 from tests.cluster.expected import expected_hash
 from tests.cluster.processes import APP, ROOT, Federation, Process, hash_of, wait_until
@@ -59,9 +60,18 @@ def functions(folder: Path, **environment: str) -> Iterator[str]:
         print((folder / "functions.log").read_text())
 
 
-def test_functions_train_to_the_oracles_bytes_one_invocation_a_round(federation: Federation) -> None:
+def test_functions_train_to_the_oracles_bytes_one_invocation_a_round(
+    federation: Federation, tmp_path: Path
+) -> None:
     names = [f"function-{index}" for index in range(CLIENTS)]
+    private, public = tmp_path / "private", tmp_path / "public"
+    for folder in (private, public):
+        folder.mkdir()
+    for name in (*names, "server"):
+        new_pair(name, private / name)
+        (private / f"{name}.pub").rename(public / f"{name}.pub")
     environment = {"APP": APP, "BROKER": federation.bootstrap, "FEDERATION": federation.name}
+    environment |= {"KEY": str(private), "SERVER_KEY": (public / "server.pub").read_text()}
     with functions(federation.folder, **environment) as url:
         # Before anybody has opened the federation
         status, answer = ask(url, client_id=names[0])
@@ -69,7 +79,8 @@ def test_functions_train_to_the_oracles_bytes_one_invocation_a_round(federation:
         assert answer["reason"] == "no server has opened this federation"
         assert ask(url, client_id=names[0], broker="127.0.0.1:1")[0] == 403
 
-        server = federation.server("--numrounds", str(ROUNDS), "--minclients", str(CLIENTS))
+        signing = ("--key", str(private / "server.key"), "--trust", str(public))
+        server = federation.server("--numrounds", str(ROUNDS), "--minclients", str(CLIENTS), *signing)
         server.wait_for_line("the group gave this server its shards")
 
         # One client, twice
@@ -92,7 +103,8 @@ def test_functions_train_to_the_oracles_bytes_one_invocation_a_round(federation:
         assert result["reported"] == CLIENTS * (ROUNDS + 1) - 1
         assert result["failed_invocations"] == 0
         assert result["reason"] == f"all {ROUNDS} rounds are done"
-        assert ask(url, client_id="somebody new")[1]["outcome"] == "finished"
+        assert ask(url, client_id=names[0])[1]["outcome"] == "finished"
+        assert ask(url, client_id="somebody new")[0] == 403
 
 
 def reported(reply: tuple[int, dict[str, Any]]) -> dict[str, Any] | None:

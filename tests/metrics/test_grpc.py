@@ -45,8 +45,11 @@ def test_a_swarm_adds_its_clients_up(processes: dict[str, Process]) -> None:
     found = scrape(url_of(processes["swarm"]))
     assert sum(sample.value for sample in found.samples if sample.name == d.CLIENT_STATE.name) == CLIENTS
     of_server = scrape(url_of(processes["server"]))
-    assert CLIENTS == sum(
-        sample.value
-        for sample in of_server.samples
-        if sample.name == d.MEMBERS.name and sample.labels["member"] == "client"
+    assert (
+        sum(
+            sample.value
+            for sample in of_server.samples
+            if sample.name == d.MEMBERS.name and sample.labels["member"] == "client"
+        )
+        == CLIENTS
     )

@@ -14,10 +14,10 @@ from fdstream.aggregation.rule import MAX_MEASURED_CLIENTS, MAX_PAIRED_CLIENTS
 from fdstream.client.session import MAX_TRIES
 from fdstream.digests import shard_digest
 from fdstream.dtypes import DTYPES, update_dtype
+from fdstream.fitting import MAX_REPORTS_OF_A_CLIENT
 from fdstream.serde.avro import MAX_DATA_BYTES, MAX_HEAD_BYTES
 from fdstream.serde.reasons import Reason
 from fdstream.serde.schema import fingerprint_of, load
-from fdstream.server.book import MAX_REPORTS_OF_A_CLIENT
 from fdstream.topics import table
 from tests.serde.test_schema import records_in
 

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
+from fdstream.fitting import LATE, MAX_REPORTS_OF_A_CLIENT
 from fdstream.messages import MAX_METRIC, MAX_METRICS, Refusal
 from fdstream.server.book import (
     ACCEPTED,
     DUPLICATE,
     FAILED,
-    LATE,
-    MAX_REPORTS_OF_A_CLIENT,
     ReportBook,
     weighted_means,
 )

@@ -8,8 +8,9 @@ from random import Random
 import pytest
 
 from fdstream.events import Entry
+from fdstream.fitting import MAX_REPORTS_OF_A_CLIENT
 from fdstream.messages import MAX_REFUSED, Exclusion, Report
-from fdstream.server.book import ACCEPTED, DUPLICATE, FAILED, MAX_REPORTS_OF_A_CLIENT, ReportBook
+from fdstream.server.book import ACCEPTED, DUPLICATE, FAILED, ReportBook
 from fdstream.signatures import SigningKey
 from fdstream.trust import Trust
 from tests.server.records import ROUND_OFFSET, an_id, report, round_opened

@@ -162,7 +162,7 @@ def world(seed: int) -> World:
 def checked_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whether a signature fits is a function of bytes; here six processes ask."""
     remembered = lru_cache(maxsize=None)(signatures.is_genuine)
-    for module in ("fdstream.ledger", "fdstream.server.book"):
+    for module in ("fdstream.ledger", "fdstream.fitting"):
         monkeypatch.setattr(f"{module}.is_genuine", remembered)
     yield
     remembered.cache_clear()
