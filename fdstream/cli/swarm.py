@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fdstream.cli import channel, measuring, options
+from fdstream.cli import channel, measuring, options, watching
 from fdstream.cli.base import Command, print_result
 from fdstream.cli.param_types import ByteSize, Checked
 from fdstream.messages import MAX_CLIENTS
@@ -85,6 +85,7 @@ def command(ctx: click.Context, /, as_json: bool, federation: str, grpc: bool, *
     train: they try out and measure a federation.
     """
     from fdstream.client.connect import identity_of
+    from fdstream.client.crowd import Crowd
     from fdstream.client.swarm import run_swarm
 
     channel.check(ctx, grpc=grpc)
@@ -92,12 +93,17 @@ def command(ctx: click.Context, /, as_json: bool, federation: str, grpc: bool, *
     where = {name: values.pop(name) for name in ("broker", "kafka", "server_address")}
     place = values.pop("metrics_host"), values.pop("metrics_port"), values.pop("moments")
     swarm = make_swarm(values)
-    with measuring.measured(federation, "swarm", *place) as instruments:
-        open_log = (
-            over_grpc(where, federation, instruments) if grpc else over_kafka(where, federation, instruments)
-        )
+    over = over_grpc if grpc else over_kafka
+    with (
+        measuring.measured(federation, "swarm", *place) as instruments,
+        watching.activity(ctx, "looking for the federation") as activity,
+    ):
+        crowd = Crowd(swarm.clients, instruments)
+        open_log = over(where, federation, crowd)
+        activity.tell(crowd.doing)
         logger.info("taking part", extra={"clients": swarm.clients, "federation": federation})
-        totals = run_swarm(swarm, open_log, instruments, identity)
+        totals = run_swarm(swarm, open_log, crowd, identity)
+        crowd.end()
     logger.info("the federation has finished", extra=asdict(totals))
     if as_json:
         print_result(asdict(totals))
