@@ -16,14 +16,13 @@ from fdstream.metrics.meters import Meters, Sample
 
 STATES = ("waiting", "training", "evaluating", "uploading", "failed", "gone")
 REPORTED, FAILED = "reported", "failed"
-_MOST_STATISTICS = 1  # a swarm has hundreds of logs that all do the same
 
 
 class ClientInstruments(ProcessInstruments):
     """See `Instruments`. One object may serve the connections of many threads."""
 
     def __init__(self, meters: Meters) -> None:
-        super().__init__(meters, _MOST_STATISTICS)
+        super().__init__(meters)
         self._states = StateClock(STATES, time.monotonic)
         self._tasks = meters.counters(d.TASKS)
         self._outcomes = {outcome: self._tasks.of(outcome) for outcome in (REPORTED, FAILED)}

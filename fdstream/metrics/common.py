@@ -18,13 +18,12 @@ from fdstream.serde.reasons import Reason
 
 
 class ProcessInstruments(Instruments):
-    """For any role; `most_statistics` is the number of logs whose librdkafka is listened to."""
+    """For any role."""
 
-    def __init__(self, meters: Meters, most_statistics: int) -> None:
+    def __init__(self, meters: Meters) -> None:
         self.meters = meters
         self._traffic = Traffic(meters)
         self._statistics = Statistics()
-        self._statistics_left = most_statistics
         self._rejected = meters.counters(REJECTED)
         for reason in Reason:
             self._rejected.of(reason)
@@ -35,8 +34,7 @@ class ProcessInstruments(Instruments):
         return CountedLog(log, self._traffic.count)
 
     def statistics(self) -> Callable[[str], None] | None:
-        self._statistics_left -= 1
-        return self._statistics.hear if self._statistics_left >= 0 else None
+        return self._statistics.hear
 
     def hear(self, tell: Tell) -> None:
         if tell.name == "rejected":

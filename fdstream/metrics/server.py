@@ -26,14 +26,13 @@ from fdstream.server.server import Server
 
 EXCLUDED, REFUSED = "excluded", "refused"
 OUTCOMES = (ACCEPTED, DUPLICATE, LATE, FAILED, REFUSED, EXCLUDED)
-_MOST_STATISTICS = 4  # of the loop, the evaluator and the attendance
 
 
 class ServerInstruments(ProcessInstruments):
     """See `Instruments`."""
 
     def __init__(self, meters: Meters) -> None:
-        super().__init__(meters, _MOST_STATISTICS)
+        super().__init__(meters)
         self._reports = meters.counters(d.REPORTS)
         for outcome in OUTCOMES:
             self._reports.of(outcome)

@@ -11,6 +11,7 @@ from fdstream.metrics import definitions as d
 from fdstream.metrics.client import ClientInstruments
 from fdstream.metrics.meters import Meters
 from tests.metrics.scrapes import Scrape
+from tests.metrics.test_statistics import document
 from tests.server.records import Tape, federation, round_opened
 
 
@@ -68,10 +69,13 @@ def test_the_round_is_the_newest_that_any_connection_has_heard_of() -> None:
     assert scene.scraped().value(d.ROUND) == 1
 
 
-def test_of_many_logs_one_has_its_librdkafka_listened_to() -> None:
-    instruments = Scene().instruments
-    assert instruments.statistics() is not None
-    assert [instruments.statistics() for _ in range(3)] == [None] * 3
+def test_the_librdkafka_of_every_log_is_listened_to() -> None:
+    scene = Scene()
+    for number in range(300):
+        hear = scene.instruments.statistics()
+        assert hear is not None
+        hear(document(f"swarm-0-{number:05}#producer-{number}", "producer", tx=2))
+    assert scene.scraped().value(d.RDKAFKA_REQUESTS, handle="producer") == 600
 
 
 def test_without_instruments_nothing_is_in_between() -> None:

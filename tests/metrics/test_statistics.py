@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from fdstream.metrics import definitions as d
 from fdstream.metrics.statistics import Statistics
 
@@ -41,7 +43,8 @@ def document(
         for topic, partitions in (topics or {}).items()
     }
     brokers = {"a": BROKER, "bootstrap": BOOTSTRAP}
-    return json.dumps({"name": name, "type": kind, "brokers": brokers, "topics": named, **standing, **fields})
+    head = {"name": name, "type": kind, "ts": 5}
+    return json.dumps({**head, "brokers": brokers, "topics": named, **standing, **fields})
 
 
 def values(statistics: Statistics) -> dict[tuple[str, ...], float]:
@@ -60,6 +63,20 @@ def test_handles_of_a_kind_are_added_up_and_the_last_word_of_each_counts() -> No
     assert found[d.RDKAFKA_QUEUED_MESSAGES.name, "producer"] == 14
     assert found[d.RDKAFKA_QUEUED_BYTES.name, "producer"] == 140
     assert (d.RDKAFKA_REQUESTS.name, "consumer") not in found
+
+
+@pytest.mark.parametrize("client", ['a"b', "a\\", '", "type": "consumer", "ts":5, "x": "', "Hôpital 3"])
+def test_whatever_a_client_is_called_its_handles_are_read(client: str) -> None:
+    statistics = Statistics()
+    for kind, number in (("producer", 1), ("producer", 2), ("consumer", 3)):
+        text = json.dumps(
+            {key: value for key, value in json.loads(document("", kind)).items() if key != "name"}
+        )
+        head = f'{{ "name": "{client}#{kind}-{number}", "client_id": "{client}", '
+        statistics.hear(head + text.removeprefix("{"))
+    found = values(statistics)
+    assert found[d.RDKAFKA_REQUESTS.name, "producer"] == 20
+    assert found[d.RDKAFKA_REQUESTS.name, "consumer"] == 10
 
 
 def test_brokers_are_added_up_and_round_trips_are_those_of_brokers_with_a_number() -> None:
