@@ -14,18 +14,22 @@ import pytest
 from tests.cluster.processes import ROOT
 from tests.faults.case import all_cases
 from tests.faults.lab import ISOLATED
+from tests.needed import needs
 
 SEED = "1"
 PATIENCE_SECONDS = 280
 
 
 def _can_isolate() -> bool:
+    """Whether this user may, where the programs are there."""
     if sys.platform != "linux" or shutil.which("unshare") is None or shutil.which("ip") is None:
         return False
     return subprocess.run([*ISOLATED, "ip", "link", "set", "lo", "up"], capture_output=True).returncode == 0
 
 
-@pytest.mark.skipif(not _can_isolate(), reason="labs need Linux, iproute2, and leave to make namespaces")
+@needs("iproute2", "ip")
+@needs("util-linux", "unshare", "setpriv")
+@pytest.mark.skipif(not _can_isolate(), reason="labs need Linux and leave to make namespaces")
 def test_the_short_form_ends_as_it_must(tmp_path: Path) -> None:
     record = tmp_path / "record"
     command = ["-m", "tests.faults", "--short", "--seed", SEED, "--record", str(record)]

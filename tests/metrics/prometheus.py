@@ -12,16 +12,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from kafka_cluster.ports import free_ports
 from tests.cluster.processes import wait_until
+from tests.needed import needs
 
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 MONITORING = Path(__file__).parents[2] / "monitoring"
 
-needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool: apt-get install prometheus")
+needs_prometheus = needs("prometheus", "prometheus", "promtool")
 
 
 class Prometheus:

@@ -10,7 +10,7 @@ from fdstream.metrics import definitions as d
 from fdstream.topics import table
 from tests.cluster.processes import Federation, wait_until
 from tests.cluster.topics import Topics
-from tests.metrics.prometheus import PROMETHEUS, scraping
+from tests.metrics.prometheus import needs_prometheus, scraping
 from tests.metrics.queries import dashboard_queries
 from tests.metrics.scrapes import Scrape, scrape, url_of
 
@@ -103,7 +103,7 @@ def test_no_label_names_a_client(urls: dict[str, str]) -> None:
     assert not values & set(CLIENTS)
 
 
-@pytest.mark.skipif(PROMETHEUS is None, reason="needs Prometheus: apt-get install prometheus")
+@needs_prometheus
 def test_a_real_prometheus_scrapes_it_and_answers_the_dashboards_queries(
     urls: dict[str, str], federation: Federation
 ) -> None:

@@ -11,7 +11,7 @@ import promql_parser as promql
 import pytest
 
 from fdstream.metrics.definitions import COMMON, DEFINITIONS
-from tests.metrics.prometheus import MONITORING, PROMTOOL, needs_promtool
+from tests.metrics.prometheus import MONITORING, PROMTOOL, needs_prometheus
 from tests.metrics.queries import dashboard, dashboard_queries, panels, rules, variable_queries
 
 OF_PROMETHEUS = {"job", "instance"}
@@ -134,7 +134,7 @@ def test_alerts_ask_for_what_exists_and_say_what_to_do() -> None:
         assert rule["annotations"]["description"].strip().endswith(".")
 
 
-@needs_promtool
+@needs_prometheus
 def test_promtool_takes_settings_and_rules() -> None:
     assert PROMTOOL is not None
     for what, name in (("config", "prometheus.yml"), ("rules", "alerts.yml")):
@@ -143,7 +143,7 @@ def test_promtool_takes_settings_and_rules() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@needs_promtool
+@needs_prometheus
 def test_alerts_fire_when_they_should_and_only_then() -> None:
     """Played through by promtool; the file tells the stories."""
     assert PROMTOOL is not None

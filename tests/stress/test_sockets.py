@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-
-import pytest
 
 from fdstream.stress.sockets import Sockets
 from fdstream.stress.wire import HEADER_BYTES, Count, Traffic
+from tests.needed import needs
 
 LINE = (
     'ESTAB 0 0 127.0.0.1:{here} 127.0.0.1:9 users:(("python",pid={pid},fd=4)) cubic bytes_sent:{sent} '
@@ -34,7 +32,7 @@ def test_the_last_look_at_each_socket_counts_for_the_party_that_has_it() -> None
     }
 
 
-@pytest.mark.skipif(shutil.which("ss") is None, reason="ss (iproute2) is not installed")
+@needs("iproute2", "ss")
 def test_a_real_socket_has_passed_what_was_sent() -> None:
     size, sockets = 100_000, Sockets()
     with (

@@ -11,6 +11,7 @@ import pytest
 
 from fdstream.stress.network import Host, hosts
 from fdstream.stress.wire import HEADER_BYTES, Count, Traffic, queued
+from tests.needed import needs
 
 PAYLOAD_BYTES = 1_000_000
 MOST_A_PACKET_BYTES = 1500 - 20 - 32
@@ -52,6 +53,7 @@ def pair() -> Iterator[tuple[Host, Host]]:
         yield made[0], made[1]
 
 
+@needs("iproute2", "ip", "tc")
 def test_a_stream_of_bytes_is_so_many_packets_with_their_headers(pair: tuple[Host, Host]) -> None:
     one, other = pair
     with subprocess.Popen(
@@ -77,6 +79,7 @@ def test_a_stream_of_bytes_is_so_many_packets_with_their_headers(pair: tuple[Hos
     assert (mirrored.down, mirrored.up) == (sent.up, sent.down)
 
 
+@needs("iproute2", "ip", "tc")
 def test_nothing_is_left_of_the_namespaces(pair: tuple[Host, Host]) -> None:
     del pair
     assert shutil.which("ip")
