@@ -68,7 +68,7 @@ def run(
             tell("Apache Kafka is starting")
             cluster.start(echo)
             echo(f"Apache Kafka is ready at {cluster.bootstrap}")
-            _grant(cluster, federation, echo)
+            let_in(cluster, federation, echo)
             echo(f"data: {cluster.data_dir}")
             echo(f"logs: {', '.join(map(str, cluster.log_files))}")
             echo("Ctrl-C stops it and keeps the data")
@@ -81,7 +81,8 @@ def run(
             cluster.stop()
 
 
-def _grant(cluster: Cluster, federation: str, echo: Callable[[str], None]) -> None:
+def let_in(cluster: Cluster, federation: str, echo: Callable[[str], None]) -> None:
+    """Grant a federation's servers and clients what they need of a secured cluster, and bound each client."""
     security = cluster.security
     if security is None:
         return
@@ -89,6 +90,7 @@ def _grant(cluster: Cluster, federation: str, echo: Callable[[str], None]) -> No
 
     rules = access.grants(federation, server="User:server", client="User:client")
     granting.apply(cluster.broker_bootstrap, rules, settings=security.mutual_tls("admin"))
+    cluster.limit_each_client_id("client", access.CLIENT_QUOTAS)
     files = {user: shlex.quote(str(security.config_file(user))) for user in ("server", "client", "admin")}
     echo(f"it is encrypted and asks for a sign-in; federation {federation!r} may use it:")
     echo(f"  fdstream server --config {files['server']}")

@@ -131,6 +131,17 @@ class Cluster:
             self._folder.release()
             self._folder = None
 
+    def limit_each_client_id(self, user: str, quotas: Mapping[str, float]) -> None:
+        """Of a secured cluster: bound what each client id of a user may do in a second, at each node and for good.
+
+        Errors: `TransportError` where the cluster does not do it.
+        """
+        from kafka_cluster.quotas import limit_each_client_id
+
+        assert self.security is not None, "an open cluster knows no users"
+        place = ("127.0.0.1", self._nodes[0].address.broker_port)
+        limit_each_client_id(place, self.security.context(), user, quotas)
+
     def check(self, say: Callable[[str], None] = _quiet) -> None:
         """Say which node has ended by itself; `TransportError` where those that run are no majority."""
         for node in self._nodes:

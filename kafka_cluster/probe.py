@@ -21,19 +21,19 @@ _STRING = struct.pack(">h", len(GROUP)) + GROUP
 
 def gives_producer_ids(host: str, port: int, context: ssl.SSLContext | None = None) -> bool:
     """Whether the node has producer ids at hand. The first question of a fresh node makes it fetch some."""
-    answer = _ask((host, port), context, _INIT_PRODUCER_ID, 0, struct.pack(">hi", -1, 0))
+    answer = ask((host, port), context, _INIT_PRODUCER_ID, 0, struct.pack(">hi", -1, 0))
     return answer is not None and _error_code(answer, 4) == 0
 
 
 def knows_coordinators(host: str, port: int, context: ssl.SSLContext | None = None) -> bool:
     """Whether the node can say who coordinates a group. The first question creates the offsets topic."""
-    answer = _ask((host, port), context, _FIND_COORDINATOR, 1, _STRING + b"\0")
+    answer = ask((host, port), context, _FIND_COORDINATOR, 1, _STRING + b"\0")
     return answer is not None and _error_code(answer, 4) == 0
 
 
 def coordinates(host: str, port: int, context: ssl.SSLContext | None = None) -> bool:
     """Whether the node is the coordinator of a certain group and has loaded what it must know."""
-    answer = _ask((host, port), context, _OFFSET_FETCH, 2, _STRING + struct.pack(">i", 0))
+    answer = ask((host, port), context, _OFFSET_FETCH, 2, _STRING + struct.pack(">i", 0))
     return answer is not None and _error_code(answer, 4) == 0
 
 
@@ -42,10 +42,13 @@ def _error_code(answer: bytes, offset: int) -> int:
     return code
 
 
-def _ask(
+def ask(
     place: tuple[str, int], context: ssl.SSLContext | None, api_key: int, api_version: int, body: bytes
 ) -> bytes | None:
-    """The answer behind its header; None where the node does not listen or hangs up."""
+    """Send a request in a version without tagged fields; the answer behind its header.
+
+    None where the node does not listen or hangs up.
+    """
     request = struct.pack(">hhih", api_key, api_version, 1, -1) + body
     try:
         with ExitStack() as stack:

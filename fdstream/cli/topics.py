@@ -107,7 +107,7 @@ def acls(
     function: str | None,
     apply: bool,
 ) -> None:
-    """Print the access rules to grant, or add them."""
+    """Print the access rules to grant and the rates to bound clients by, or add the rules."""
     from fdstream.topics import access, granting
 
     if not apply:
@@ -116,6 +116,10 @@ def acls(
     wanted = access.grants(federation, server=server, client=client, function=function)
     count = granting.apply(broker, wanted, settings=kafka)
     click.echo(f"granted on {broker}: {count} access rules of federation {federation!r}")
+    click.echo(
+        "clients' rates are not bounded by that: without --apply this command prints how kafka-configs.sh does it",
+        err=True,
+    )
 
 
 @command.command("settings", cls=Command)

@@ -1,7 +1,8 @@
-"""What an administrator must grant and create where applications may not: least privilege, as text. Pure.
+"""What an administrator must grant, bound and create where applications may not: least privilege, as text. Pure.
 
 Operations and resources are named as kafka-acls.sh names them; reading and writing imply Describe.
-Source: https://kafka.apache.org/documentation/#operations_resources_and_protocols.
+Source: https://kafka.apache.org/documentation/#operations_resources_and_protocols. Quotas are those of KIP-13
+(bytes) and KIP-124 (a broker's threads); of users' and client ids' quotas the most specific counts, and no other.
 """
 
 from __future__ import annotations
@@ -11,6 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fdstream.topics import table
+
+# Of each client at each broker: bytes a second, an eighth of what one broker was measured to take; half a thread.
+CLIENT_QUOTAS = {
+    "producer_byte_rate": 50_000_000,
+    "consumer_byte_rate": 50_000_000,
+    "request_percentage": 50,
+}
 
 _TOOL_OPTIONS = ("--bootstrap-server", "$BROKER", "--command-config", "admin.properties")
 
@@ -76,6 +84,16 @@ def acl_command(grant: Grant) -> str:
     return _command("kafka-acls.sh", words)
 
 
+def quota_command(principal: str, *, each_client_id: bool) -> str:
+    """The call of kafka-configs.sh that bounds a principal, or each of its client ids, to `CLIENT_QUOTAS`."""
+    values = ",".join(f"{name}={value}" for name, value in CLIENT_QUOTAS.items())
+    words = ["--alter", "--add-config", values, "--entity-type", "users"]
+    words += ["--entity-name", principal.partition(":")[2]]
+    return _command(
+        "kafka-configs.sh", [*words, *(("--entity-type", "clients", "--entity-default") * each_client_id)]
+    )
+
+
 def creation_command(federation: str, spec: table.TopicSpec, replicas: int) -> str:
     """The call of kafka-topics.sh that creates one topic as a server would."""
     words = ["--create", "--topic", table.full_name(federation, spec.name)]
@@ -105,7 +123,20 @@ def acls(
         what = f"{', '.join(grant.operations)} on {grant.resource}s {', '.join(grant.names)}"
         lines += ["", f"# {grant.principal}: {grant.reason}", f"# {what}{'*' if grant.prefixed else ''}"]
         lines.append(acl_command(grant))
+    for principal in (client, *(() if function is None else (function,))):
+        lines += ["", *_quotas(principal)]
     return "\n".join(lines)
+
+
+def _quotas(principal: str) -> list[str]:
+    rate = CLIENT_QUOTAS["producer_byte_rate"] / 1e6
+    return [
+        f"# {principal}: who floods slows down nobody else; an update of 1 GB takes {1000 / rate:.0f} s at this rate",
+        "# where clients share this sign-in, each client id has the rate to itself; an honest client keeps its id",
+        quota_command(principal, each_client_id=True),
+        "# or, where it is the sign-in of one client alone, the rate is its own, whatever ids it makes up",
+        quota_command(principal, each_client_id=False),
+    ]
 
 
 def creation(federation: str, shards: int, slots: int = table.SLOTS, *, replicas: int = 3) -> str:

@@ -1,22 +1,32 @@
-"""A secured cluster: federations over TLS with sign-in and with certificates, and everything else refused."""
+"""A secured cluster: federations over TLS by sign-in and by certificate, others refused, a flood slowed down."""
 
 from __future__ import annotations
 
+import struct
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer, ThrottleEvent
 
-from fdstream.topics import access, granting, table
+from fdstream import broker
+from fdstream.topics import access, table
 from fdstream.topics.settings import producer_settings
 from kafka_cluster import Cluster
+from kafka_cluster.probe import ask
 from kafka_cluster.security import Security
 from tests.cluster.expected import expected_hash
-from tests.cluster.processes import Federation, hash_of
+from tests.cluster.processes import Federation, hash_of, wait_until
 
 WAIT_SECONDS = 60
 CLIENTS = ("ada", "bob")
+FLOOD_RECORDS, FLOOD_RECORD_BYTES = 100, 100_000
+RATE = 100_000  # bytes a second: the flood would take more than a minute and a half
+WINDOW_SECONDS = 11  # of Kafka's quotas by default, over which a rate is taken
+REQUEST_BYTES = 1_000_000  # the most that librdkafka sends at once: the broker takes what it has received
+DESCRIBE_CLIENT_QUOTAS = 48
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +43,10 @@ def security(secured: Cluster) -> Security:
 
 
 @pytest.fixture
-def federation(secured: Cluster, security: Security, tmp_path: Path) -> Iterator[Federation]:
-    """One that is granted what it needs, as `fdstream broker --secure` grants it."""
+def federation(secured: Cluster, tmp_path: Path) -> Iterator[Federation]:
+    """One that `fdstream broker --secure` let in."""
     with Federation(secured.bootstrap, tmp_path) as made:
-        rules = access.grants(made.name, server="User:server", client="User:client")
-        granting.apply(secured.broker_bootstrap, rules, settings=security.mutual_tls("admin"))
+        broker.let_in(secured, made.name, lambda _: None)
         yield made
 
 
@@ -61,19 +70,78 @@ def refusal_of(bootstrap: str, settings: Mapping[str, str], topic: str) -> int |
     return codes[0]
 
 
-def test_a_federation_by_sign_in_and_by_certificate(
+class Flood:
+    """A client that writes to the updates as fast as it may."""
+
+    def __init__(self, bootstrap: str, settings: Mapping[str, str], topic: str) -> None:
+        self.taken_bytes = 0
+        self.slowed_down = False
+        self._began = time.monotonic()
+        own = {"throttle_cb": self._hear, "message.timeout.ms": "600000"}
+        self._producer = Producer(producer_settings(bootstrap, "eve", settings) | own)
+        for _ in range(FLOOD_RECORDS):
+            self._producer.produce(topic, bytes(FLOOD_RECORD_BYTES), partition=0, on_delivery=self._count)
+
+    def check_share(self) -> None:
+        """It got no more than its rate, and still wants more."""
+        self._producer.poll(0)
+        assert len(self._producer) > 0, "the flood was over before the federation"
+        seconds = time.monotonic() - self._began
+        assert self.taken_bytes <= RATE * (seconds + WINDOW_SECONDS) + REQUEST_BYTES
+
+    def wait(self) -> None:
+        """Until the broker has told it to wait."""
+        wait_until("the flood to be slowed down", lambda: self._producer.poll(0.01) and self.slowed_down)
+
+    def stop(self) -> None:
+        self._producer.purge()
+        self._producer.flush(WAIT_SECONDS)
+
+    def _hear(self, event: ThrottleEvent) -> None:
+        self.slowed_down |= event.throttle_time > 0
+
+    def _count(self, error: KafkaError | None, _: object) -> None:
+        self.taken_bytes += 0 if error else FLOOD_RECORD_BYTES
+
+
+@contextmanager
+def flooded(secured: Cluster, security: Security, federation: Federation) -> Iterator[Flood]:
+    """The federation has topics, clients may write a little in a second, and one of them writes much."""
+    files = ("--config", str(security.config_file("server")))
+    assert federation.run("topics", "topics create", *files).exit_code() == 0
+    secured.limit_each_client_id("client", access.CLIENT_QUOTAS | {"producer_byte_rate": RATE})
+    topic = table.full_name(federation.name, table.updates(1))
+    flood = Flood(secured.bootstrap, security.sign_in("client"), topic)
+    flood.wait()
+    yield flood
+    flood.stop()
+    secured.limit_each_client_id("client", access.CLIENT_QUOTAS)
+
+
+def test_a_federation_by_sign_in_and_by_certificate_while_a_client_floods(
     secured: Cluster, security: Security, federation: Federation
 ) -> None:
     files = {user: ("--config", str(security.config_file(user))) for user in ("server", "client")}
-    federation.client("ada", *files["client"])
     by_certificate = Federation(secured.broker_bootstrap, federation.folder)
     by_certificate.name = federation.name
-    with by_certificate:
+    with flooded(secured, security, federation) as flood, by_certificate:
+        federation.client("ada", *files["client"])
         by_certificate.client("bob", *as_options(security.mutual_tls("client")))
         server = federation.server(*files["server"], "--numrounds", "2", "--minclients", "2")
         assert hash_of(server) == expected_hash([CLIENTS] * 2)
+        flood.check_share()
     password = security.passwords["server"]
     assert not any(password in process.log for process in federation.processes)
+
+
+def test_each_client_id_is_bounded(secured: Cluster, security: Security, federation: Federation) -> None:
+    del federation  # when it was let in
+    place = ("127.0.0.1", int(secured.broker_bootstrap.rpartition(":")[2]))
+    everything = struct.pack(">i?", 0, False)
+    answer = ask(place, security.context(), DESCRIBE_CLIENT_QUOTAS, 0, everything)
+    assert answer is not None
+    for name, value in access.CLIENT_QUOTAS.items():
+        assert name.encode() + struct.pack(">d", value) in answer
 
 
 def test_a_client_may_write_updates_reports_and_heartbeats_and_nothing_else(

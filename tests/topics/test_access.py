@@ -67,12 +67,25 @@ def test_servers_of_another_federation_get_nothing() -> None:
 
 def test_the_text_is_comments_and_whole_commands() -> None:
     text = access.acls(NAME, server="User:CN=the server,O=x", client="User:c")
-    commands = [line for line in text.splitlines() if line and not line.startswith("#")]
-    assert len(commands) == 6
-    for command in commands:
-        words = shlex.split(command)
-        assert words[:4] == ["kafka-acls.sh", "--bootstrap-server", "$BROKER", "--command-config"]
+    commands = [shlex.split(line) for line in text.splitlines() if line and not line.startswith("#")]
+    assert [words[0] for words in commands] == ["kafka-acls.sh"] * 6 + ["kafka-configs.sh"] * 2
+    for words in commands:
+        assert words[1:4] == ["--bootstrap-server", "$BROKER", "--command-config"]
+    for words in commands[:6]:
         assert words[words.index("--allow-principal") + 1] in ("User:CN=the server,O=x", "User:c")
+
+
+def test_clients_and_functions_are_bounded_and_servers_are_not() -> None:
+    text = access.acls(NAME, server="User:s", client="User:CN=c,O=x", function="User:f")
+    commands = [shlex.split(line) for line in text.splitlines() if line.startswith("kafka-configs.sh")]
+    values = "producer_byte_rate=50000000,consumer_byte_rate=50000000,request_percentage=50"
+    bounded = []
+    for words in commands:
+        assert words[5:8] == ["--alter", "--add-config", values]
+        bounded.append(words[8:])
+    one = {name: ["--entity-type", "users", "--entity-name", name] for name in ("CN=c,O=x", "f")}
+    each_id = ["--entity-type", "clients", "--entity-default"]
+    assert bounded == [words for name in one for words in ([*one[name], *each_id], one[name])]
 
 
 def test_the_creation_commands_ask_for_what_a_server_would() -> None:
