@@ -11,27 +11,28 @@ from pathlib import Path
 from random import Random
 
 from fdstream.messages import Refusal, Rejected
+from fdstream.metrics import definitions
 from fdstream.serde.avro import decode
 from fdstream.server.refusals import MAX_REJECTED_PER_REASON
 from fdstream.topics import table
 from tests.cluster.expected import expected_hash
-from tests.cluster.processes import ROOT, Federation, Process, Running, hash_of
+from tests.cluster.processes import ROOT, Federation, Process, Running, hash_of, wait_until
 from tests.cluster.test_hostile import CLIENTS, GATED_ROUND, OPTIONS, ROUNDS, TOPICS, Intruder
 from tests.cluster.topics import Topics
 from tests.fuzz.federation import GOODS, harmless
 from tests.fuzz.records import hostile
+from tests.metrics.scrapes import scrape, url_of
 
 RECORDS = 10_000
 SEED = 20261130
 ADDRESS_SPACE_BYTES = 4 << 30  # threads reserve far more than they touch
 MOST_RESIDENT_KIB = 600 << 10
-SLOT = table.slot_of(GATED_ROUND, table.SLOTS)
-READ = (
+SLOT, NEXT_SLOT = (table.slot_of(number, table.SLOTS) for number in (GATED_ROUND, GATED_ROUND + 1))
+READ = (  # by servers, from start to end, in this round or the next
     table.CONTROL,
     table.SHARDS,
-    table.updates(SLOT),
-    table.reports(SLOT),
-)  # by servers, from start to end
+    *(topic(slot) for slot in (SLOT, NEXT_SLOT) for topic in (table.updates, table.reports)),
+)
 
 
 def start_limited(arguments: list[str], stdout: Path, stderr: Path) -> Running:
@@ -60,7 +61,7 @@ def attack(intruder: Intruder) -> Counter[str]:
     random, reasons = Random(SEED), Counter[str]()
     goods = {topic: [e.record.value for e in intruder.topics.all_entries(topic)] or GOODS for topic in TOPICS}
     for _ in range(RECORDS):
-        topic = random.choice((*TOPICS, *READ, *READ))
+        topic = random.choice((*TOPICS, *READ))
         value = harmless(topic, hostile(random, random.choice((goods[topic], GOODS))))
         intruder.log.append(topic, random.randrange(TOPICS[topic]), value)
         found = decode(value, table.records(topic))
@@ -74,7 +75,8 @@ def test_ten_thousand_hostile_records_change_nothing(federation: Federation) -> 
     gate = federation.gate()
     gate.open(*range(1, GATED_ROUND))
     clients = [*federation.clients(*CLIENTS[:-1]), federation.client(CLIENTS[-1], *gate.options())]
-    server = federation.server(*OPTIONS, "--keep-rounds", "all", start=start_limited)
+    measured = ("--keep-rounds", "all", "--metrics-port", "0")
+    server = federation.server(*OPTIONS, *measured, start=start_limited)
     with Topics(federation) as topics:
         intruder = Intruder(topics)
         topics.wait_for_reports(GATED_ROUND, len(CLIENTS) - 1)
@@ -85,13 +87,26 @@ def test_ten_thousand_hostile_records_change_nothing(federation: Federation) -> 
             ROUNDS, len(CLIENTS) - 1
         )  # the last round is held, so that the server is there
         assert most_resident_kib(server) < min(MOST_RESIDENT_KIB, before_kib + (100 << 10))
+        wait_until_counted(url_of(server), unreadable)
         gate.open(ROUNDS)
         assert hash_of(server) == expected_hash([CLIENTS] * ROUNDS)
         assert [client.result()["failed"] for client in clients] == [0] * len(CLIENTS)
-        check_counted(topics, unreadable)
+        check_written_down(topics, unreadable)
 
 
-def check_counted(topics: Topics, unreadable: Counter[str]) -> None:
+def wait_until_counted(url: str, unreadable: Counter[str]) -> None:
+    """The server's metrics have every one of them under its reason, beside those of the models that it reads."""
+
+    def counted() -> bool:
+        found = scrape(url)
+        return all(
+            found.value(definitions.REJECTED, reason=each) >= count for each, count in unreadable.items()
+        )
+
+    wait_until(f"{unreadable} to be counted", counted)
+
+
+def check_written_down(topics: Topics, unreadable: Counter[str]) -> None:
     """Of each reason all are on `rejected`, or as many as may be."""
     topics.all_entries(table.REJECTED)
     rejected = {(r.topic, r.partition, r.offset): r.reason for r in topics.messages(table.REJECTED, Rejected)}
