@@ -20,6 +20,7 @@ from tests.cluster.topics import Topics
 from tests.faults.account import Accounts
 from tests.faults.crowd import Member
 from tests.faults.forked import forking
+from tests.faults.haste import be_hasty, haste
 from tests.faults.lab import Lab
 from tests.faults.stops import Stop
 
@@ -72,6 +73,11 @@ class Scene:
         """Play on this cluster."""
         self.federation.bootstrap = cluster.bootstrap
 
+    def hurry(self) -> None:
+        """Whoever takes part from now on soon believes that what is gone is gone."""
+        self.start = forking(be_hasty)
+        self._stack.enter_context(haste())
+
     # Who takes part
 
     @property
@@ -81,14 +87,14 @@ class Scene:
 
     def server(self, *more: str, stop: Stop | None = None, start: Start | None = None) -> Process:
         """Start one; with `stop` it stands still there."""
-        prepared = start if stop is None else forking(stop.install)
+        prepared = (start or self.start) if stop is None else forking(stop.install)
         server = self.federation.server(*self.settings, *more, start=prepared)
         self.servers.append(server)
         return server
 
     def client(self, name: str, *more: str, stop: Stop | None = None, start: Start | None = None) -> Process:
         """One as a process of its own; with `stop` it stands still there."""
-        prepared = start if stop is None else forking(stop.install)
+        prepared = (start or self.start) if stop is None else forking(stop.install)
         return self.federation.client(name, *more, start=prepared)
 
     def stop(self, when: str, what: str, nth: int = 1) -> Stop:

@@ -55,11 +55,12 @@ class SpreadCluster:
         voters = ",".join(f"{each.node_id}@{each.host}:{each.controller_port}" for each in addresses)
         jars = ensure_jars(lambda _: None)
         return [
-            Node(each, addresses, self._data, jars, {"controller.quorum.voters": voters, **_listeners(each)})
+            Node(each, addresses, self._data, jars, {"controller.quorum.voters": voters, **_settings(each)})
             for each in addresses
         ]
 
 
-def _listeners(address: Address) -> dict[str, str]:
+def _settings(address: Address) -> dict[str, str]:
     controller = f"CONTROLLER://{address.host}:{address.controller_port}"
-    return {"listeners": f"BROKER://{address.bootstrap},{controller}"}
+    # A replica that does not follow is left out after five seconds, not half a minute.
+    return {"listeners": f"BROKER://{address.bootstrap},{controller}", "replica.lag.time.max.ms": "5000"}

@@ -124,6 +124,7 @@ def lose_disk(scene: Scene, cluster: Cluster, index: int) -> None:
     ends="a sentence of everybody, exit code 3 or 4, and no other model",
 )
 def only_disk_lost(scene: Scene) -> None:
+    scene.hurry()
     with Cluster(data_dir=scene.folder / "kafka") as cluster:
         scene.use(cluster)
         for _ in range(2):

@@ -19,7 +19,7 @@ from tests.faults.network import Network, Place
 from tests.faults.scene import Scene
 from tests.faults.spread import SpreadCluster
 
-LONGEST_CUT_SECONDS = 45.0
+LONGEST_CUT_SECONDS = 15.0
 NEEDS = ("ip", "tc", "ss", "bridge", "nsenter")
 CHUNK_BYTES = 2048
 WIDE = "tests.cluster.apps:wide"

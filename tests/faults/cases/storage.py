@@ -134,6 +134,7 @@ def model_eaten(scene: Scene) -> None:
 
 def delete_topic(topic: str) -> Callable[[Scene], None]:
     def play(scene: Scene) -> None:
+        scene.hurry()
         for _ in range(2):
             scene.server()
         clients = [scene.client("ada"), scene.client("bob"), scene.client("cyd", *scene.gate.options())]
