@@ -1,42 +1,84 @@
 """What librdkafka says of its handles, added up by kind: producers and consumers. Knows its JSON, no handle.
 
-The fields are those of librdkafka's STATISTICS.md. A handle that was given up keeps what it had counted, so that
-sums never fall.
+The fields are those of librdkafka's STATISTICS.md. Sums never fall: a handle that was given up keeps what it had
+counted, and so does a broker that librdkafka has dropped from a handle. What is a state of now counts only as long as
+its handle speaks while others do.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fdstream.metrics import definitions as d
 from fdstream.metrics.meters import Sample
 from fdstream.topics import table
 
-HANDLES = ("producer", "consumer")
 QUANTILES = {"0.5": "p50", "0.99": "p99"}
+SILENT_SECONDS = 60.0  # longer than a handle says nothing that is polled
 _MICROSECOND = 1e-6
 _FAILURES = ("txerrs", "rxerrs", "req_timeouts")
 _HEAD = re.compile(r'.*(?="type": "(?:producer|consumer)", "ts":)', re.DOTALL)
 
 Document = dict[str, Any]
 Place = tuple[str, int]  # topic and partition
+_Counted = tuple[d.Definition, tuple[str, ...]]  # and its labels
 
 
-@dataclass(frozen=True, slots=True)
 class _Handle:
-    """What is kept of a handle's last statistics."""
+    """The last statistics of one handle, and what it has counted in all."""
 
-    kind: str
-    sums: Mapping[tuple[d.Definition, tuple[str, ...]], float]
-    round_trips: Mapping[tuple[str, str], float]  # by broker and quantile, in seconds
-    updates: Mapping[
-        Place, tuple[int, int]
-    ]  # of what it reads of the updates: the end, and how far it is polled
+    def __init__(self) -> None:
+        self.text = ""  # not read yet
+        self.heard_seconds = 0.0
+        self.gap_seconds = 0.0  # between its last two words
+        self.kind = ""
+        self.totals: dict[_Counted, float] = {}
+        self.states: dict[_Counted, float] = {}
+        self.round_trips: dict[tuple[str, str], float] = {}  # by broker and quantile, in seconds
+        self.updates: dict[
+            Place, tuple[int, int]
+        ] = {}  # of updates that it reads: the end, and how far it polled
+        self._brokers: dict[str, dict[_Counted, float]] = {}
+        self._before: Counter[_Counted] = Counter()  # counted with brokers that are gone, or that began anew
+
+    def hear(self, text: str, now_seconds: float) -> None:
+        """Its next word."""
+        self.gap_seconds = now_seconds - self.heard_seconds if self.heard_seconds else 0.0
+        self.text, self.heard_seconds = text, now_seconds
+
+    def read(self) -> None:
+        """Understand its last word."""
+        text, self.text = self.text, ""
+        if not text:
+            return
+        document = json.loads(text)
+        brokers = list(document["brokers"].values())
+        self.kind = kind = document["type"]
+        self._count({name: _counts(kind, broker) for name, broker in document["brokers"].items()})
+        messages, size_bytes = _queued(document)
+        self.states = {
+            (d.RDKAFKA_CONNECTIONS, (kind,)): sum(broker["state"] == "UP" for broker in brokers),
+            (d.RDKAFKA_QUEUED_MESSAGES, (kind,)): messages,
+            (d.RDKAFKA_QUEUED_BYTES, (kind,)): size_bytes,
+        }
+        self.round_trips, self.updates = _round_trips(brokers), _updates(document)
+
+    def _count(self, brokers: dict[str, dict[_Counted, float]]) -> None:
+        for name, last in self._brokers.items():
+            now = brokers.get(name)
+            if now is None or any(now[each] < value for each, value in last.items()):
+                self._before.update(last)
+        self._brokers = brokers
+        total = Counter(self._before)
+        for counts in brokers.values():
+            total.update(counts)
+        self.totals = dict(total)
 
 
 class Statistics:
@@ -45,8 +87,10 @@ class Statistics:
     There may be many handles, and each speaks every few seconds: a text is read when somebody asks, not before.
     """
 
-    def __init__(self) -> None:
-        self._last: dict[str, str | _Handle] = {}
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._handles: defaultdict[str, _Handle] = defaultdict(_Handle)
 
     def hear(self, text: str) -> None:
         """librdkafka's statistics callback.
@@ -56,54 +100,55 @@ class Statistics:
         """
         found = _HEAD.match(text)
         name = "" if found is None else found[0]
-        self._last[name] = "{" + text[len(name) :]
+        with self._lock:
+            self._handles[name].hear("{" + text[len(name) :], self._monotonic())
 
     def samples(self) -> Iterator[Sample]:
         """At a scrape."""
-        handles = [self._read(name, last) for name, last in list(self._last.items())]
-        for kind in HANDLES:
-            of_kind = [handle for handle in handles if handle.kind == kind]
-            if of_kind:
-                yield from _of_kind(kind, of_kind)
-        for shard, lag in sorted(_lags(handles).items()):
+        with self._lock:
+            return iter(list(self._samples()))
+
+    def _samples(self) -> Iterator[Sample]:
+        handles = list(self._handles.values())
+        for handle in handles:
+            handle.read()
+        newest_seconds = max((handle.heard_seconds for handle in handles), default=0.0)
+        speaking = [
+            each
+            for each in handles
+            if newest_seconds - each.heard_seconds <= SILENT_SECONDS + 2 * each.gap_seconds
+        ]
+        sums: Counter[_Counted] = Counter()
+        for handle in handles:
+            sums.update(handle.totals)
+        for handle in speaking:
+            sums.update(handle.states)
+        for (definition, labels), value in sums.items():
+            yield definition, labels, value
+        yield from _slowest(speaking)
+        for shard, lag in sorted(_lags(speaking).items()):
             yield d.SHARD_LAG, (str(shard),), lag
 
-    def _read(self, name: str, last: str | _Handle) -> _Handle:
-        if isinstance(last, _Handle):
-            return last
-        handle = _handle(json.loads(last))
-        if self._last[name] is last:
-            self._last[name] = handle
-        return handle
 
-
-def _handle(document: Document) -> _Handle:
-    brokers = list(document["brokers"].values())
-    messages, size_bytes = _queued(document)
-    kind = document["type"]
-    sums = {
-        (d.RDKAFKA_REQUESTS, (kind,)): document["tx"],
-        (d.RDKAFKA_BYTES, (kind, "out")): document["tx_bytes"],
-        (d.RDKAFKA_BYTES, (kind, "in")): document["rx_bytes"],
-        (d.RDKAFKA_ERRORS, (kind,)): sum(broker[name] for broker in brokers for name in _FAILURES),
-        (d.RDKAFKA_RETRIES, (kind,)): sum(broker["txretries"] for broker in brokers),
-        (d.RDKAFKA_DISCONNECTS, (kind,)): sum(broker["disconnects"] for broker in brokers),
-        (d.RDKAFKA_CONNECTIONS, (kind,)): sum(broker["state"] == "UP" for broker in brokers),
-        (d.RDKAFKA_QUEUED_MESSAGES, (kind,)): messages,
-        (d.RDKAFKA_QUEUED_BYTES, (kind,)): size_bytes,
+def _counts(kind: str, broker: Document) -> dict[_Counted, float]:
+    return {
+        (d.RDKAFKA_REQUESTS, (kind,)): broker["tx"],
+        (d.RDKAFKA_BYTES, (kind, "out")): broker["txbytes"],
+        (d.RDKAFKA_BYTES, (kind, "in")): broker["rxbytes"],
+        (d.RDKAFKA_ERRORS, (kind,)): sum(broker[name] for name in _FAILURES),
+        (d.RDKAFKA_RETRIES, (kind,)): broker["txretries"],
+        (d.RDKAFKA_DISCONNECTS, (kind,)): broker["disconnects"],
     }
-    return _Handle(kind, sums, _round_trips(brokers), _updates(document))
 
 
-def _of_kind(kind: str, handles: list[_Handle]) -> Iterator[Sample]:
-    for definition, labels in handles[0].sums:
-        yield definition, labels, sum(handle.sums[definition, labels] for handle in handles)
-    slowest: defaultdict[tuple[str, str], float] = defaultdict(float)
+def _slowest(handles: list[_Handle]) -> Iterator[Sample]:
+    slowest: defaultdict[tuple[str, str, str], float] = defaultdict(float)
     for handle in handles:
-        for key, seconds in handle.round_trips.items():
+        for (node, quantile), seconds in handle.round_trips.items():
+            key = (handle.kind, node, quantile)
             slowest[key] = max(slowest[key], seconds)
-    for (node, quantile), seconds in slowest.items():
-        yield d.RDKAFKA_ROUND_TRIP, (kind, node, quantile), seconds
+    for labels, seconds in slowest.items():
+        yield d.RDKAFKA_ROUND_TRIP, labels, seconds
 
 
 def _queued(document: Document) -> tuple[int, int]:

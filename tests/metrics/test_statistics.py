@@ -37,12 +37,15 @@ def partition(number: int, **fields: int) -> dict[str, Any]:
 def document(
     name: str, kind: str, topics: dict[str, list[dict[str, Any]]] | None = None, **fields: Any
 ) -> str:
-    standing = {"tx": 10, "rx": 9, "tx_bytes": 100, "rx_bytes": 200, "msg_cnt": 7, "msg_size": 70}
+    counts = {"tx": 10, "txbytes": 100, "rxbytes": 200}
+    counts |= {name: fields.pop(name) for name in counts if name in fields}
+    standing = {"msg_cnt": 7, "msg_size": 70}
     named = {
         topic: {"partitions": {str(each["partition"]): each for each in partitions}}
         for topic, partitions in (topics or {}).items()
     }
-    brokers = {"a": BROKER, "bootstrap": BOOTSTRAP}
+    brokers = {"a": BROKER | counts, "bootstrap": BOOTSTRAP | dict.fromkeys(counts, 0)}
+    brokers = fields.pop("brokers", brokers)
     head = {"name": name, "type": kind, "ts": 5}
     return json.dumps({**head, "brokers": brokers, "topics": named, **standing, **fields})
 
@@ -63,6 +66,38 @@ def test_handles_of_a_kind_are_added_up_and_the_last_word_of_each_counts() -> No
     assert found[d.RDKAFKA_QUEUED_MESSAGES.name, "producer"] == 14
     assert found[d.RDKAFKA_QUEUED_BYTES.name, "producer"] == 140
     assert (d.RDKAFKA_REQUESTS.name, "consumer") not in found
+
+
+def broker(**fields: Any) -> dict[str, Any]:
+    return BROKER | {"tx": 0, "txbytes": 0, "rxbytes": 0} | fields
+
+
+def test_sums_never_fall_though_librdkafka_drops_brokers_and_begins_anew() -> None:
+    statistics = Statistics()
+    for brokers, total in (
+        ({"a": broker(tx=10), "b": broker(tx=5)}, 15),
+        ({"b": broker(tx=6)}, 16),  # a is dropped
+        ({}, 16),
+        ({"a": broker(tx=3)}, 19),  # and comes again
+        ({"a": broker(tx=4)}, 20),
+        ({"a": broker(tx=1)}, 21),  # dropped and there again in between
+    ):
+        statistics.hear(document("consumer-1", "consumer", brokers=brokers))
+        assert values(statistics)[d.RDKAFKA_REQUESTS.name, "consumer"] == total
+
+
+def test_what_is_a_state_of_now_counts_as_long_as_its_handle_speaks() -> None:
+    now_seconds = 100.0
+    statistics = Statistics(lambda: now_seconds)
+    statistics.hear(document("producer-1", "producer"))
+    statistics.hear(document("producer-2", "producer"))
+    now_seconds += 3600  # a client trains
+    assert values(statistics)[d.RDKAFKA_CONNECTIONS.name, "producer"] == 2
+    statistics.hear(document("producer-2", "producer"))  # the other was given up
+    found = values(statistics)
+    assert found[d.RDKAFKA_CONNECTIONS.name, "producer"] == 1
+    assert found[d.RDKAFKA_QUEUED_MESSAGES.name, "producer"] == 7
+    assert found[d.RDKAFKA_REQUESTS.name, "producer"] == 20
 
 
 @pytest.mark.parametrize("client", ['a"b', "a\\", '", "type": "consumer", "ts":5, "x": "', "Hôpital 3"])
