@@ -41,7 +41,7 @@ export function renderTimeline(timeline, view) {
   replace(drawing, gridLines(box, y, 0, cap, (value) => shortTime(value, cap)), bars, numbers(rounds, box, step));
   const total = lengths.reduce((one, other) => one + other, 0);
   drawing.setAttribute("aria-label", `${rounds.length} rounds, together ${duration(total)}`);
-  timeline.note.textContent = summary(view, rounds, lengths);
+  timeline.note.textContent = summary(view, rounds);
 }
 
 // As many rounds as fit, with the shown one among them.
@@ -119,10 +119,13 @@ function shortTime(value, cap) {
   return cap < 300 ? `${Number(value.toPrecision(3))} s` : `${Number((value / 60).toPrecision(3))} min`;
 }
 
-function summary(view, rounds, lengths) {
-  const sorted = [...lengths].sort((one, other) => one - other);
-  const median = sorted[Math.floor(sorted.length / 2)];
+// The round that goes on is not one of those whose length is known.
+function summary(view, rounds) {
+  const sorted = rounds.filter((round) => round.closed != null).map((round) => lengthOf(round, 0)).sort((one, other) => one - other);
   const all = view.store.rounds.size;
   const which = rounds.length < all ? `rounds ${rounds[0].number} to ${rounds[rounds.length - 1].number} of ${whole(all)}; ` : "";
-  return `${which}half of them took less than ${duration(median)}`;
+  if (!sorted.length) return `${which}none is over yet`;
+  const middle = (sorted.length - 1) / 2;
+  const median = (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2;
+  return `${which}in the median a round took ${duration(median)}`;
 }
