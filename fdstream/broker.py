@@ -57,8 +57,8 @@ def run(
 ) -> None:
     """Run a cluster until SIGINT or SIGTERM, then stop it; says where it listens and keeps its data and logs.
 
-    A secured one grants `federation`'s servers and clients what they need. `echo` is for lines that stay, `tell` for
-    what goes on.
+    A secured one grants `federation`'s servers, clients and viewers what they need. `echo` is for lines that stay,
+    `tell` for what goes on.
 
     Errors: those of `Cluster.start`; later `TransportError` where nodes end by themselves and too few remain.
     """
@@ -88,13 +88,16 @@ def let_in(cluster: Cluster, federation: str, echo: Callable[[str], None]) -> No
         return
     from fdstream.topics import access, granting
 
-    rules = access.grants(federation, server="User:server", client="User:client")
+    rules = access.grants(federation, server="User:server", client="User:client", viewer="User:viewer")
     granting.apply(cluster.broker_bootstrap, rules, settings=security.mutual_tls("admin"))
     cluster.limit_each_client_id("client", access.CLIENT_QUOTAS)
-    files = {user: shlex.quote(str(security.config_file(user))) for user in ("server", "client", "admin")}
+    files = {
+        user: shlex.quote(str(security.config_file(user))) for user in ("server", "client", "viewer", "admin")
+    }
     echo(f"it is encrypted and asks for a sign-in; federation {federation!r} may use it:")
     echo(f"  fdstream server --config {files['server']}")
     echo(f"  fdstream client --config {files['client']}")
+    echo(f"  fdstream dashboard --config {files['viewer']}   (status and report likewise)")
     echo("for another federation:")
     echo(f"  fdstream topics acls --apply --federation NAME --config {files['admin']}")
 

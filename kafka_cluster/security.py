@@ -34,7 +34,7 @@ from kafka_cluster.settings import Address
 MECHANISM = "SCRAM-SHA-512"
 ITERATIONS = 4096  # the least that Kafka takes; the passwords are random
 ADMIN = "admin"
-USERS = ("server", "client", ADMIN)
+USERS = ("server", "client", "viewer", ADMIN)
 _NODE = "broker"
 _LOOPBACK = ("127.0.0.1", "localhost")
 

@@ -35,8 +35,8 @@ from fdstream.cli.base import Command
     "--secure",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIRECTORY",
-    help="Encrypt, ask everybody to sign in, and grant the servers and clients of --federation the least they need. "
-    "Keys and sign-ins are kept in the folder.",
+    help="Encrypt, ask everybody to sign in, and grant servers, clients and viewers of --federation the least they "
+    "need. Keys and sign-ins are kept in the folder.",
 )
 @options.federation
 @click.pass_context

@@ -96,6 +96,11 @@ def _confirmed(question: str) -> bool:
     "--function", metavar="PRINCIPAL", help="Whom clients that run as functions sign in as, if any do."
 )
 @click.option(
+    "--viewer",
+    metavar="PRINCIPAL",
+    help="Whom those sign in as who look: dashboard, status and report, if any do.",
+)
+@click.option(
     "--apply/--no-apply", help="Add them on the broker instead, which needs an administrator's sign-in."
 )
 def acls(
@@ -105,15 +110,16 @@ def acls(
     server: str,
     client: str,
     function: str | None,
+    viewer: str | None,
     apply: bool,
 ) -> None:
     """Print the access rules to grant and the rates to bound clients by, or add the rules."""
     from fdstream.topics import access, granting
 
     if not apply:
-        click.echo(access.acls(federation, server=server, client=client, function=function))
+        click.echo(access.acls(federation, server=server, client=client, function=function, viewer=viewer))
         return
-    wanted = access.grants(federation, server=server, client=client, function=function)
+    wanted = access.grants(federation, server=server, client=client, function=function, viewer=viewer)
     count = granting.apply(broker, wanted, settings=kafka)
     click.echo(f"granted on {broker}: {count} access rules of federation {federation!r}")
     click.echo(

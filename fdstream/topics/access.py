@@ -36,11 +36,18 @@ class Grant:
 
 
 def grants(
-    federation: str, *, server: str, client: str, function: str | None = None, slots: int = table.SLOTS
+    federation: str,
+    *,
+    server: str,
+    client: str,
+    function: str | None = None,
+    viewer: str | None = None,
+    slots: int = table.SLOTS,
 ) -> list[Grant]:
-    """The grants for the principals of a federation's servers, its clients and, if there are any, its functions."""
+    """The grants for the principals of a federation's servers, its clients, and its functions and viewers if any."""
     wanted = [*_server_grants(federation, server), *_client_grants(federation, client, slots)]
-    return wanted if function is None else [*wanted, *_function_grants(federation, function, slots)]
+    wanted += [] if function is None else _function_grants(federation, function, slots)
+    return wanted if viewer is None else [*wanted, _viewer_grant(federation, viewer, slots)]
 
 
 def _server_grants(federation: str, principal: str) -> list[Grant]:
@@ -57,12 +64,23 @@ def _server_grants(federation: str, principal: str) -> list[Grant]:
 
 def _client_grants(federation: str, principal: str, slots: int) -> list[Grant]:
     specs = table.topic_specs(1, slots)
-    read = tuple(table.full_name(federation, spec.name) for spec in specs if "client" in spec.readers)
+    read = _read_by("client", federation, slots)
     write = tuple(table.full_name(federation, spec.name) for spec in specs if spec.writers == "client")
     return [
         Grant(principal, ("Read",), "topic", read, False, "clients read the rounds and the models"),
         Grant(principal, ("Write",), "topic", write, False, "clients write their updates and reports"),
     ]
+
+
+def _viewer_grant(federation: str, principal: str, slots: int) -> Grant:
+    """For dashboard, status and report, which look and change nothing; models and updates they do not read."""
+    read = _read_by("viewer", federation, slots)
+    return Grant(principal, ("Read",), "topic", read, False, "viewers read how the federation is doing")
+
+
+def _read_by(role: str, federation: str, slots: int) -> tuple[str, ...]:
+    specs = table.topic_specs(1, slots)
+    return tuple(table.full_name(federation, spec.name) for spec in specs if role in spec.readers)
 
 
 def _function_grants(federation: str, principal: str, slots: int) -> list[Grant]:
@@ -115,11 +133,11 @@ def _command(tool: str, words: Iterable[str]) -> str:
 
 
 def acls(
-    federation: str, *, server: str, client: str, function: str | None = None, slots: int = table.SLOTS
+    federation: str, *, server: str, client: str, function: str | None = None, viewer: str | None = None
 ) -> str:
     """What to grant, as comments for people and commands for a shell."""
     lines = [f"# Access rules of federation {federation}: set BROKER and admin.properties, run what applies."]
-    for grant in grants(federation, server=server, client=client, function=function, slots=slots):
+    for grant in grants(federation, server=server, client=client, function=function, viewer=viewer):
         what = f"{', '.join(grant.operations)} on {grant.resource}s {', '.join(grant.names)}"
         lines += ["", f"# {grant.principal}: {grant.reason}", f"# {what}{'*' if grant.prefixed else ''}"]
         lines.append(acl_command(grant))

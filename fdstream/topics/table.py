@@ -104,7 +104,7 @@ class TopicSpec:
     name: str
     partitions: int
     writers: str  # "server" or "client"
-    readers: tuple[str, ...]  # of "server", "client"
+    readers: tuple[str, ...]  # of "server", "client", "viewer"
     settings: dict[str, str]
 
 
@@ -116,13 +116,13 @@ _MEMBERS_RETENTION_MS = 3_600_000
 
 def topic_specs(shards: int, slots: int = SLOTS) -> tuple[TopicSpec, ...]:
     """Every topic of a federation with P = `shards` and S = `slots`."""
-    both = ("server", "client")
+    both, seen = ("server", "client"), ("server", "viewer")
     kept = _KEEP | _STAMPED
     standing = (
-        TopicSpec(CONTROL, 1, "server", both, kept),
-        TopicSpec(MEMBERS, 1, "client", ("server",), _STAMPED | {"retention.ms": str(_MEMBERS_RETENTION_MS)}),
-        TopicSpec(SHARDS, shards, "server", ("server",), kept),
-        TopicSpec(REJECTED, 1, "server", (), _STAMPED),
+        TopicSpec(CONTROL, 1, "server", (*both, "viewer"), kept),
+        TopicSpec(MEMBERS, 1, "client", seen, _STAMPED | {"retention.ms": str(_MEMBERS_RETENTION_MS)}),
+        TopicSpec(SHARDS, shards, "server", seen, kept),
+        TopicSpec(REJECTED, 1, "server", ("viewer",), _STAMPED),
     )
     ring = tuple(
         spec
@@ -131,7 +131,7 @@ def topic_specs(shards: int, slots: int = SLOTS) -> tuple[TopicSpec, ...]:
             TopicSpec(model(slot), shards, "server", both, kept | _BULK),
             TopicSpec(state(slot), shards, "server", ("server",), kept | _BULK),
             TopicSpec(updates(slot), shards, "client", ("server",), kept | _BULK),
-            TopicSpec(reports(slot), 1, "client", ("server",), kept | _BULK),
+            TopicSpec(reports(slot), 1, "client", seen, kept | _BULK),
         )
     )
     return standing + ring

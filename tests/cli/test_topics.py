@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from typing import Any
 
 import pytest
 
@@ -61,13 +62,18 @@ def test_deleting_asks_first(typed: str, stays: bool, where: tuple[str, ...]) ->
 
 
 def test_acls_name_the_federation_and_who_signs_in() -> None:
-    options = ("--federation", "mine", "--server", "User:CN=aggregator", "--client", "User:ward-7")
-    printed = said("acls", *options)
-    assert printed == access.acls("mine", server="User:CN=aggregator", client="User:ward-7") + "\n"
+    who: dict[str, Any] = {
+        "server": "User:CN=aggregator",
+        "client": "User:ward-7",
+        "viewer": "User:the nurses",
+    }
+    options = [word for name, principal in who.items() for word in (f"--{name}", principal)]
+    printed = said("acls", "--federation", "mine", *options)
+    assert printed == access.acls("mine", **who) + "\n"
     commands = [line for line in printed.splitlines() if not line.startswith("#") and line]
     assert {command.split()[0] for command in commands} == {"kafka-acls.sh", "kafka-configs.sh"}
     rights = [command for command in commands if command.startswith("kafka-acls.sh")]
-    assert all("User:CN=aggregator" in command or "User:ward-7" in command for command in rights)
+    assert all(any(principal in command for principal in who.values()) for command in rights)
     assert all("fdstream.mine" in command for command in rights)
 
 

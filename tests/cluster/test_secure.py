@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 from collections.abc import Iterator, Mapping
@@ -9,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from confluent_kafka import KafkaError, KafkaException, Producer, ThrottleEvent
 
 from fdstream import broker
+from fdstream.cli import main
 from fdstream.topics import access, table
 from fdstream.topics.settings import producer_settings
 from kafka_cluster import Cluster
@@ -54,12 +57,13 @@ def as_options(settings: Mapping[str, str]) -> list[str]:
     return [word for key, value in settings.items() for word in ("--kafka", f"{key}={value}")]
 
 
-def refusal_of(bootstrap: str, settings: Mapping[str, str], topic: str) -> int | None:
+def refusal_of(
+    bootstrap: str, settings: Mapping[str, str], topic: str, *, idempotent: bool = True
+) -> int | None:
     """The code of the error with which the broker refuses a record; None where it takes it."""
     codes: list[int | None] = []
-    producer = Producer(
-        producer_settings(bootstrap, "test", settings) | {"message.timeout.ms": str(WAIT_SECONDS * 1000)}
-    )
+    own = {"message.timeout.ms": WAIT_SECONDS * 1000, "enable.idempotence": idempotent}
+    producer = Producer({**producer_settings(bootstrap, "test", settings), **own})
     producer.produce(
         topic,
         b"a record",
@@ -130,6 +134,7 @@ def test_a_federation_by_sign_in_and_by_certificate_while_a_client_floods(
         server = federation.server(*files["server"], "--numrounds", "2", "--minclients", "2")
         assert hash_of(server) == expected_hash([CLIENTS] * 2)
         flood.check_share()
+    check_viewers(security, federation)
     password = security.passwords["server"]
     assert not any(password in process.log for process in federation.processes)
 
@@ -142,6 +147,25 @@ def test_each_client_id_is_bounded(secured: Cluster, security: Security, federat
     assert answer is not None
     for name, value in access.CLIENT_QUOTAS.items():
         assert name.encode() + struct.pack(">d", value) in answer
+
+
+def check_viewers(security: Security, federation: Federation) -> None:
+    """Who may look and nothing else sees what there is to see; a model is not for them."""
+    place = ["--config", str(security.config_file("viewer")), "--federation", federation.name]
+    page, model = federation.folder / "report.html", federation.folder / "model.npz"
+    status = CliRunner().invoke(main, ["status", *place, "--json"])
+    assert (status.exit_code, json.loads(status.stdout.splitlines()[-1])["phase"]) == (0, "finished"), (
+        status.output
+    )
+    report = CliRunner().invoke(main, ["report", *place, "--out", str(page)])
+    assert (report.exit_code, "bob" in page.read_text()) == (0, True), report.output
+    signed_in = security.sign_in("viewer")
+    for topic in (table.CONTROL, table.MEMBERS, table.reports(0)):
+        name = table.full_name(federation.name, topic)
+        code = refusal_of(federation.bootstrap, signed_in, name, idempotent=False)
+        assert code == KafkaError.TOPIC_AUTHORIZATION_FAILED  # idempotent it may not even begin
+    export = CliRunner().invoke(main, ["export", *place, "--output", str(model)])
+    assert (export.exit_code, "fdstream topics acls" in export.output) == (4, True), export.output
 
 
 def test_a_client_may_write_updates_reports_and_heartbeats_and_nothing_else(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
+from fdstream.dashboard.reader import TOPICS
 from fdstream.topics import access, table
 
 NAME = "ward-7"
@@ -45,6 +46,15 @@ def test_functions_may_read_reports_too_and_nothing_else_more() -> None:
     reports = {("Read", f"fdstream.ward-7.round-{slot}.reports") for slot in range(table.SLOTS)}
     assert rights("User:f") == rights("User:c") | reports
     assert not rights("User:c") & reports
+
+
+def test_viewers_may_read_what_carries_no_tensors_and_do_nothing_else() -> None:
+    found = access.grants(NAME, server="User:s", client="User:c", viewer="User:v")
+    (grant,) = [grant for grant in found if grant.principal == "User:v"]
+    assert (grant.operations, grant.resource, grant.prefixed) == (("Read",), "topic", False)
+    looked_at = {table.full_name(NAME, topic) for topic in (table.CONTROL, *TOPICS)}
+    assert set(grant.names) == looked_at
+    assert not any("model" in name or "updates" in name or "state" in name for name in grant.names)
 
 
 def test_clients_cannot_write_what_closes_a_round() -> None:
