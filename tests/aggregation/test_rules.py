@@ -113,6 +113,15 @@ def test_an_update_at_the_bound_stays_as_it_is() -> None:
     assert factor(squared_norm(np.array([3.0, 4.0])), 2.5) == 0.5
 
 
+@pytest.mark.parametrize("bound", [1e-3, 1.0, 17.0, 1e6])
+def test_clipping_begins_right_above_the_bound(bound: float) -> None:
+    at_most = int(Fraction(bound) ** 2 * 2**72)  # squared, in steps of 2^-72, rounded down
+    assert factor(at_most, bound) == 1.0
+    for beyond in (1 + 1e-6, 1.005, 2.0, 1e3):
+        shortened = factor(int(at_most * Fraction(beyond) ** 2), bound)
+        assert shortened * beyond == pytest.approx(1.0, rel=1e-9)
+
+
 def test_clipping_counts_each_client_once() -> None:
     weights = ClippedMean(5.0).weights([1, 1 << 24], [squared_norm(np.array([6.0, 8.0])), 0])
     assert (weights.of_members, weights.total) == ((0.5, 1.0), 2)

@@ -27,8 +27,8 @@ def fedavg(weights: Mapping[str, Array], updates: Sequence[Update]) -> dict[str,
     for name, received in weights.items():
         flat = received.reshape(-1)
         deltas = [(np.subtract(new[name].reshape(-1), flat), count) for new, count in updates]
-        sums = [sum(_on_grid(float(delta[i]), count) for delta, count in deltas) for i in range(flat.size)]
-        means = [float(total) / float(num_examples) for total in sums]
+        sums = [sum(_steps(float(delta[i]), count) for delta, count in deltas) for i in range(flat.size)]
+        means = [float(Fraction(total, GRID)) / float(num_examples) for total in sums]
         next_flat = [float(old) + mean for old, mean in zip(flat, means, strict=True)]
         averaged[name] = np.array(next_flat, received.dtype).reshape(received.shape)
     return averaged
@@ -38,8 +38,8 @@ def fedavg_chunk(spec: ChunkSpec, weights: Array, updates: Sequence[tuple[Payloa
     """One chunk of the next model from the bytes of the cohort's chunks."""
     num_examples = sum(count for _, count in updates)
     deltas = [(from_payload(data, update_dtype(spec.dtype), spec.size), count) for data, count in updates]
-    sums = [sum(_on_grid(float(delta[i]), count) for delta, count in deltas) for i in range(spec.size)]
-    means = [float(total) / float(num_examples) for total in sums]
+    sums = [sum(_steps(float(delta[i]), count) for delta, count in deltas) for i in range(spec.size)]
+    means = [float(Fraction(total, GRID)) / float(num_examples) for total in sums]
     return np.array([float(old) + mean for old, mean in zip(weights, means, strict=True)], weights.dtype)
 
 
@@ -58,7 +58,15 @@ def read_model(world: World, version: int, named: Sequence[ShardModel]) -> dict[
 
 
 def _on_grid(value: float, count: float) -> Fraction:
-    return Fraction(round(Fraction(value * count) * GRID), GRID)
+    return Fraction(_steps(value, count), GRID)
+
+
+def _steps(value: float, count: float) -> int:
+    """The multiple of 1 / GRID nearest to value * count, half to even; most are one, and then it is quick."""
+    numerator, denominator = (value * count).as_integer_ratio()
+    if denominator <= GRID:
+        return numerator * (GRID // denominator)
+    return round(Fraction(numerator, denominator) * GRID)
 
 
 def model_hash(layout: Layout, weights: Mapping[str, Array]) -> str:
