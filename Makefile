@@ -10,6 +10,9 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 TIMES ?= 3
 
+# Tests and measurements start hundreds of processes: none compiles again what another has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test fuzz faults stress lint audit format lock environment clean
 
 demo: $(READY)

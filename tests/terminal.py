@@ -19,7 +19,8 @@ from typing import Self
 
 import pyte
 
-from tests.cluster.processes import ROOT, wait_until
+from tests.cluster.processes import wait_until
+from tests.cluster.starting import ROOT
 
 COLUMNS, LINES = 100, 30
 

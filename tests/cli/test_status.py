@@ -25,7 +25,8 @@ from tests.cli.finished import (
     place,
     refused,
 )
-from tests.cluster.processes import ROOT, Federation
+from tests.cluster.processes import Federation
+from tests.cluster.starting import ROOT
 from tests.cluster.topics import Topics
 
 KEYS = [

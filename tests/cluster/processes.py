@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
+
+from tests.cluster.starting import Start, start_forked
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 150.0
 PAUSE_SECONDS = 0.01
 APP = "tests.cluster.apps:app"
@@ -39,40 +38,10 @@ def wait_until(what: str, check: Callable[[], T | None], patience_seconds: float
     return found
 
 
-class Running(Protocol):
-    """What a started program can be asked for, as `subprocess.Popen` has it."""
-
-    @property
-    def pid(self) -> int: ...
-
-    def poll(self) -> int | None: ...
-
-    def wait(self, timeout: float | None = None) -> int: ...
-
-    def send_signal(self, sig: int, /) -> None: ...
-
-
-Start = Callable[[list[str], Path, Path], Running]  # arguments of fdstream, files for stdout and stderr
-
-
-def start_python(arguments: list[str], stdout: Path, stderr: Path) -> Running:
-    """An interpreter of its own for the command."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("FDSTREAM_")}
-    with stdout.open("wb") as out, stderr.open("wb") as err:
-        return subprocess.Popen(
-            [sys.executable, "-m", "fdstream", *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-        )
-
-
 class Process:
     """One command. Its log is stderr, its result the last line of stdout."""
 
-    def __init__(self, name: str, arguments: list[str], folder: Path, start: Start = start_python) -> None:
+    def __init__(self, name: str, arguments: list[str], folder: Path, start: Start = start_forked) -> None:
         self.name = name
         self._stdout, self._stderr = folder / f"{name}.out", folder / f"{name}.err"
         self._process = start(arguments, self._stdout, self._stderr)
@@ -187,7 +156,7 @@ class Gate:
 class Federation:
     """The processes of one federation. A context manager: kills what is left, and prints the logs."""
 
-    def __init__(self, bootstrap: str, folder: Path, start: Start = start_python) -> None:
+    def __init__(self, bootstrap: str, folder: Path, start: Start = start_forked) -> None:
         self.bootstrap = bootstrap
         self._start = start
         self.name = f"test-{uuid.uuid4().hex[:12]}"

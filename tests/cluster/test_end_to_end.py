@@ -11,6 +11,7 @@ import pytest
 from fdstream.topics import table
 from tests.cluster.expected import expected_hash, expected_weights
 from tests.cluster.processes import Federation, hash_of
+from tests.cluster.starting import start_python
 from tests.cluster.topics import Topics
 
 CLIENTS = ("ada", "bob", "cyd")
@@ -21,7 +22,7 @@ OPTIONS = ("--numrounds", str(ROUNDS), "--minclients", str(len(CLIENTS)))
 @pytest.fixture(scope="module")
 def finished(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     """A federation that has reached its last round; its first process is the server that led it there."""
-    with Federation(kafka, tmp_path_factory.mktemp("finished")) as made:
+    with Federation(kafka, tmp_path_factory.mktemp("finished"), start_python) as made:
         server = made.server(*OPTIONS, "--save", str(made.folder / "model.npz"))
         clients = made.clients(*CLIENTS)
         for process in (server, *clients):

@@ -16,7 +16,8 @@ from fdstream.serde.avro import decode
 from fdstream.server.refusals import MAX_REJECTED_PER_REASON
 from fdstream.topics import table
 from tests.cluster.expected import expected_hash
-from tests.cluster.processes import ROOT, Federation, Process, Running, hash_of, wait_until
+from tests.cluster.processes import Federation, Process, hash_of, wait_until
+from tests.cluster.starting import ROOT, Running
 from tests.cluster.test_hostile import CLIENTS, GATED_ROUND, OPTIONS, ROUNDS, TOPICS, Intruder
 from tests.cluster.topics import Topics
 from tests.fuzz.federation import GOODS, harmless

@@ -15,7 +15,8 @@ from typing import Any
 from fdstream.keys import new_pair
 from kafka_cluster.ports import free_ports
 from tests.cluster.expected import expected_hash
-from tests.cluster.processes import APP, ROOT, Federation, Process, hash_of, wait_until
+from tests.cluster.processes import APP, Federation, Process, hash_of, wait_until
+from tests.cluster.starting import ROOT
 
 CLIENTS = 10
 ROUNDS = 2

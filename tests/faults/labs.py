@@ -11,7 +11,7 @@ from selectors import EVENT_READ, DefaultSelector
 from types import TracebackType
 from typing import Any, Self
 
-from tests.cluster.processes import ROOT
+from tests.cluster.starting import ROOT
 from tests.faults.case import Case
 from tests.faults.lab import ISOLATED
 

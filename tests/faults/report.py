@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.cluster.processes import ROOT
+from tests.cluster.starting import ROOT
 from tests.faults.case import Case, all_cases
 
 TEXT = """Every fault of the matrix (`tests/faults/`), how often it was played, and how it ended. Each run has a seed.

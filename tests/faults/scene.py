@@ -15,11 +15,11 @@ from fdstream.messages import ConfigValue
 from fdstream.topics import table
 from kafka_cluster import Cluster
 from tests.cluster.expected import expected_hash
-from tests.cluster.processes import Federation, Gate, Process, Start, hash_of, wait_until
+from tests.cluster.processes import Federation, Gate, Process, hash_of, wait_until
+from tests.cluster.starting import Start, forking
 from tests.cluster.topics import Topics
 from tests.faults.account import Accounts
 from tests.faults.crowd import Member
-from tests.faults.forked import forking
 from tests.faults.haste import be_hasty, haste
 from tests.faults.lab import Lab
 from tests.faults.stops import Stop

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.processes import ROOT
+from tests.cluster.starting import ROOT
 from tests.faults.case import all_cases
 from tests.faults.lab import ISOLATED
 from tests.needed import needs

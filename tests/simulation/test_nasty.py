@@ -43,7 +43,7 @@ from tests.simulation.test_hostile import HOSTILE, tamper
 from tests.simulation.world import Chaos, World
 
 SEEDS = ALL // 40
-BLOCK = 20
+BLOCK = 10
 STRATEGIES = ["fedavg", "fedavg:lr=0.5", "fedavgm", "fedadam", "fedyogi", "fedadagrad"]
 CODECS = ["full", "full", "float32", "bfloat16", "float16", "int8", "topk:0.25", "topk:0.5"]
 MODEL_CODECS = ["full", "full", "float32", "bfloat16", "float16", "int8"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fdstream.messages import RoundClosing, RoundOpened
 from fdstream.topics import table
-from tests.cluster.processes import ROOT, Running, Start
+from tests.cluster.starting import ROOT, Running, Start
 from tests.faults.case import case
 from tests.faults.scene import Scene
 

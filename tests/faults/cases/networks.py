@@ -13,8 +13,8 @@ from kafka_cluster import Cluster
 from tests.cluster import apps
 from tests.cluster.expected import SHARDS, oracle
 from tests.cluster.processes import Process
+from tests.cluster.starting import forking
 from tests.faults.case import case
-from tests.faults.forked import forking
 from tests.faults.network import Network, Place
 from tests.faults.scene import Scene
 from tests.faults.spread import SpreadCluster

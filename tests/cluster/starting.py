@@ -1,20 +1,54 @@
-"""Commands of fdstream as processes forked from one that has imported everything: started in no time."""
+"""Two ways to start a command of fdstream: an interpreter of its own, as users do, or a fork of one that has imported
+everything, which costs nothing."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Protocol
 
-from tests.cluster.processes import ROOT, Start
+ROOT = Path(__file__).parents[2]
+
+
+class Running(Protocol):
+    """What a started program can be asked for, as `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int, /) -> None: ...
+
+
+Start = Callable[[list[str], Path, Path], Running]  # arguments of fdstream, files for stdout and stderr
+
+
+def start_python(arguments: list[str], stdout: Path, stderr: Path) -> Running:
+    """An interpreter of its own for the command."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("FDSTREAM_")}
+    with stdout.open("wb") as out, stderr.open("wb") as err:
+        return subprocess.Popen(
+            [sys.executable, "-m", "fdstream", *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+        )
+
 
 Prepare = Callable[[], None]  # in the new process, before the command begins
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.faults.preloaded"])
+_CONTEXT.set_forkserver_preload(["tests.cluster.preloaded"])
 
 
 class Forked:
@@ -53,6 +87,9 @@ def forking(prepare: Prepare | None = None) -> Start:
         return Forked(process)
 
     return start
+
+
+start_forked = forking()
 
 
 def _run(arguments: list[str], stdout: Path, stderr: Path, prepare: Prepare | None) -> None:
