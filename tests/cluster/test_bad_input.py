@@ -20,7 +20,7 @@ from fdstream.topics import table
 from kafka_cluster.ports import free_ports
 from tests.cluster import apps
 from tests.cluster.expected import expected_hash
-from tests.cluster.processes import Federation, Process, hash_of
+from tests.cluster.processes import Federation, Process, hash_of, wait_until
 from tests.cluster.runs import plan, server_run
 from tests.cluster.topics import Topics
 
@@ -142,6 +142,12 @@ def lower_record_limit(federation: Federation, topic: str, limit_bytes: int) -> 
     admin = AdminClient({"bootstrap.servers": federation.bootstrap})
     for future in admin.incremental_alter_configs([resource]).values():
         future.result()
+
+    def in_force() -> bool:
+        (found,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name)]).values()
+        return bool(found.result()["max.message.bytes"].value == str(limit_bytes))
+
+    wait_until(f"the limit of {name} in force", in_force)
 
 
 def create_topics(federation: Federation) -> None:
