@@ -8,9 +8,9 @@ from pathlib import Path
 from tests.cluster.expected import expected_hash, expected_hash_under
 from tests.cluster.processes import Federation, Process, hash_of
 from tests.cluster.runs import plan
+from tests.cluster.starting import forking
 from tests.cluster.topics import Topics
 from tests.faults.crowd import Member
-from tests.faults.forked import forking
 
 CLIENTS = ("ada", "bob", "cyd", "dan", "eve")
 ROUNDS = 3
