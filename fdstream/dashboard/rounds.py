@@ -118,7 +118,7 @@ class Round:
             return self._choose(report.client)
         if report.client in self._handed_in:
             return None  # a bad one takes nothing away from a good one
-        row.outcome, row.reason = REFUSED, (report.failure or "") if outcome == FAILED else outcome
+        row.outcome, row.reason = REFUSED, f"it failed: {report.failure}" if outcome == FAILED else outcome
         self.rows[report.client] = row
         return row
 

@@ -45,8 +45,10 @@ def test_rounds_advance_clients_go_and_refusals_say_why(watched: Watched) -> Non
             expect(page.locator("#round-text")).to_have_text("round 1 of 3")
             expect(page.locator(".link-state")).to_have_text("live")
             wait_for_counts(page, {"reported": 1, "refused": 1, "waiting": 2})
-            expect(page.locator("#detail")).to_contain_text(f"bob no data {HOSTILE}")
-            expect(page.locator('#people tr[data-name="bob"] .reason')).to_have_text(f"no data {HOSTILE}")
+            expect(page.locator("#detail")).to_contain_text(f"bob it failed: no data {HOSTILE}")
+            expect(page.locator('#people tr[data-name="bob"] .reason')).to_have_text(
+                f"it failed: no data {HOSTILE}"
+            )
             expect(page.locator(".server")).to_contain_text("server-a")
 
             stage.report(2)

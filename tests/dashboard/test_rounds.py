@@ -70,7 +70,7 @@ def test_reports_become_rows_with_the_time_they_took() -> None:
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (report("a", failure="no disk"), "no disk"),
+        (report("a", failure="no disk"), "it failed: no disk"),
         (report("a", num_examples=0), "num_examples below 1"),
         (report("a", digests=()), "wrong number of digests"),
         (report("a", nonce=b"o" * 16), "of another federation"),
