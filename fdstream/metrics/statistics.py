@@ -8,7 +8,6 @@ its handle speaks while others do.
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 from collections import Counter, defaultdict
@@ -23,7 +22,8 @@ QUANTILES = {"0.5": "p50", "0.99": "p99"}
 SILENT_SECONDS = 60.0  # longer than a handle says nothing that is polled
 _MICROSECOND = 1e-6
 _FAILURES = ("txerrs", "rxerrs", "req_timeouts")
-_HEAD = re.compile(r'.*(?="type": "(?:producer|consumer)", "ts":)', re.DOTALL)
+_AFTER_NAMES = ('"type": "producer", "ts":', '"type": "consumer", "ts":')
+_LONGEST_HEAD = 4096  # characters: two names
 
 Document = dict[str, Any]
 Place = tuple[str, int]  # topic and partition
@@ -34,9 +34,8 @@ class _Handle:
     """The last statistics of one handle, and what it has counted in all."""
 
     def __init__(self) -> None:
-        self.text = ""  # not read yet
         self.heard_seconds = 0.0
-        self.gap_seconds = 0.0  # between its last two words
+        self.gap_seconds = 0.0  # between its last two words that were read
         self.kind = ""
         self.totals: dict[_Counted, float] = {}
         self.states: dict[_Counted, float] = {}
@@ -47,16 +46,10 @@ class _Handle:
         self._brokers: dict[str, dict[_Counted, float]] = {}
         self._before: Counter[_Counted] = Counter()  # counted with brokers that are gone, or that began anew
 
-    def hear(self, text: str, now_seconds: float) -> None:
+    def read(self, text: str, heard_seconds: float) -> None:
         """Its next word."""
-        self.gap_seconds = now_seconds - self.heard_seconds if self.heard_seconds else 0.0
-        self.text, self.heard_seconds = text, now_seconds
-
-    def read(self) -> None:
-        """Understand its last word."""
-        text, self.text = self.text, ""
-        if not text:
-            return
+        self.gap_seconds = heard_seconds - self.heard_seconds if self.heard_seconds else 0.0
+        self.heard_seconds = heard_seconds
         document = json.loads(text)
         brokers = list(document["brokers"].values())
         self.kind = kind = document["type"]
@@ -89,7 +82,11 @@ class Statistics:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # never held for long: who hears is in the middle of a round
+        self._words: dict[
+            str, tuple[str, float]
+        ] = {}  # handle -> its last word since somebody asked, and when
+        self._reading = threading.Lock()
         self._handles: defaultdict[str, _Handle] = defaultdict(_Handle)
 
     def hear(self, text: str) -> None:
@@ -98,20 +95,21 @@ class Statistics:
         It begins with the handle's name and the client's, which librdkafka writes as they are: a quotation mark in
         them makes it no JSON.
         """
-        found = _HEAD.match(text)
-        name = "" if found is None else found[0]
+        end = max(0, *(text.rfind(mark, 0, _LONGEST_HEAD) for mark in _AFTER_NAMES))
         with self._lock:
-            self._handles[name].hear("{" + text[len(name) :], self._monotonic())
+            self._words[text[:end]] = "{" + text[end:], self._monotonic()
 
     def samples(self) -> Iterator[Sample]:
         """At a scrape."""
-        with self._lock:
+        with self._reading:
+            with self._lock:
+                words, self._words = self._words, {}
+            for name, (text, heard_seconds) in words.items():
+                self._handles[name].read(text, heard_seconds)
             return iter(list(self._samples()))
 
     def _samples(self) -> Iterator[Sample]:
         handles = list(self._handles.values())
-        for handle in handles:
-            handle.read()
         newest_seconds = max((handle.heard_seconds for handle in handles), default=0.0)
         speaking = [
             each
