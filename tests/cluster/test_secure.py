@@ -100,6 +100,7 @@ class Flood:
     def stop(self) -> None:
         self._producer.purge()
         self._producer.flush(WAIT_SECONDS)
+        del self._producer  # or it would look for the broker as long as somebody knows the flood
 
     def _hear(self, event: ThrottleEvent) -> None:
         self.slowed_down |= event.throttle_time > 0

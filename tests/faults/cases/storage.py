@@ -27,6 +27,8 @@ from tests.faults.scene import Scene
 
 SENTENCE = "a sentence, exit code 3 or 4, and no other model"
 DISK_MEGABYTES = 200
+# Half a minute by default: librdkafka's own doubt about a topic that a broker does not know.
+SURE = ("--kafka", "topic.metadata.propagation.max.ms=3000")
 
 
 @case("the broker's disk is full, then there is room again", brokers=0)
@@ -136,8 +138,9 @@ def delete_topic(topic: str) -> Callable[[Scene], None]:
     def play(scene: Scene) -> None:
         scene.hurry()
         for _ in range(2):
-            scene.server()
-        clients = [scene.client("ada"), scene.client("bob"), scene.client("cyd", *scene.gate.options())]
+            scene.server(*SURE)
+        clients = [scene.client(name, *SURE) for name in ("ada", "bob")]
+        clients.append(scene.client("cyd", *SURE, *scene.gate.options()))
         scene.gate.open(1)
         scene.wait_for_reports(2)
         assert scene.check_prefix() == 1
