@@ -22,7 +22,8 @@ from fdstream.topics.handles import LOST_SECONDS, Weather, abandon, logger, sent
 
 _BACK_PRESSURE_SECONDS = 0.05
 _FLUSH_SECONDS = 1.0
-_PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+# `_DESTROY` is what librdkafka says of a request on its way when it forgets the partition, whatever became of that.
+_PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._DESTROY)
 
 Place = tuple[str, int]
 

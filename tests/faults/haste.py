@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from fdstream.topics import follower, questions
 
 HASTY_SECONDS = 10.0
+# Half a minute by default: librdkafka's own doubt about a topic that a broker does not know.
+SURE = ("--kafka", "topic.metadata.propagation.max.ms=3000")
 
 
 def be_hasty() -> None:

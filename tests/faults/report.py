@@ -29,7 +29,10 @@ it says so: `tests/client/test_receiver.py` |
 partition ends before what it had read, and ended as if records were lost | it asks again for a minute: \
 `tests/topics/test_kafka_log.py` |
 | the leader of shards killed, and a disk lost, 61 | a broker that had not heard of a new topic yet was believed \
-when it said that there is none | for a minute it is hearsay: `tests/topics/test_questions.py` |"""
+when it said that there is none | for a minute it is hearsay: `tests/topics/test_questions.py` |
+| the topic model deleted, 41 | a server whose request was on its way ended with librdkafka's words for that, not \
+with the question whether the federation was deleted | it appends again and hears that there is no topic: \
+`tests/topics/test_writer.py` |"""
 
 
 def write_report(path: Path, record: Path) -> None:

@@ -118,6 +118,17 @@ def test_what_is_acknowledged_without_an_offset_is_appended_again(scene: Scene) 
     assert scene.acked == [3]
 
 
+def test_what_was_on_its_way_when_a_topic_went_is_appended_again_and_told_of_then(scene: Scene) -> None:
+    """As librdkafka answers: first that it has forgotten the partition, then that there is none."""
+    scene.append(b"a")
+    scene.producers[0].refuse(KafkaError._DESTROY)
+    scene.writer.settle()
+    assert scene.producers[0].values == [b"a"]
+    scene.producers[0].refuse(KafkaError._UNKNOWN_PARTITION)
+    with pytest.raises(TransportError, match="Was the federation deleted"):
+        scene.writer.settle()
+
+
 def test_what_cannot_be_delivered_is_an_error_from_then_on(scene: Scene) -> None:
     scene.append(b"a")
     scene.producers[0].refuse(KafkaError.MSG_SIZE_TOO_LARGE)

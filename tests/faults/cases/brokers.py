@@ -11,6 +11,7 @@ from fdstream.messages import RoundClosed
 from fdstream.topics import table
 from kafka_cluster import Cluster
 from tests.faults.case import case
+from tests.faults.haste import SURE
 from tests.faults.scene import Scene
 
 SLOT = table.slot_of(2, table.SLOTS)
@@ -128,8 +129,8 @@ def only_disk_lost(scene: Scene) -> None:
     with Cluster(data_dir=scene.folder / "kafka") as cluster:
         scene.use(cluster)
         for _ in range(2):
-            scene.server()
-        client = scene.client("ada", *scene.gate.options())
+            scene.server(*SURE)
+        client = scene.client("ada", *SURE, *scene.gate.options())
         scene.crowd("bob")
         scene.crowd("cyd")
         scene.gate.open(1)

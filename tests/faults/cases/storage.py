@@ -23,12 +23,11 @@ from tests.cluster.expected import SHARDS, expected_hash
 from tests.cluster.processes import wait_until
 from tests.faults.case import case
 from tests.faults.cases.brokers import KINDS, begin
+from tests.faults.haste import SURE
 from tests.faults.scene import Scene
 
 SENTENCE = "a sentence, exit code 3 or 4, and no other model"
 DISK_MEGABYTES = 200
-# Half a minute by default: librdkafka's own doubt about a topic that a broker does not know.
-SURE = ("--kafka", "topic.metadata.propagation.max.ms=3000")
 
 
 @case("the broker's disk is full, then there is room again", brokers=0)
