@@ -28,6 +28,7 @@ WITHOUT_DEFAULT = {
     "functions": 3,
     "local": 3,
     "function": "User:function",
+    "viewer": "User:viewer",
     "key": "all.toml",
     "maxclients": 5,
     "metrics-port": 9464,
