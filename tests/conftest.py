@@ -6,6 +6,7 @@ A broker is started when first asked for, once a test process, on free ports.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 
@@ -13,6 +14,9 @@ import hypothesis
 import pytest
 
 from kafka_cluster import Cluster
+
+# Most of the time would go into compiling for speed what then runs for milliseconds, here and in what tests start.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 # How long an example takes is the machine's affair, and no property of the code.
 hypothesis.settings.register_profile("fdstream", deadline=None)

@@ -79,7 +79,7 @@ def test_without_scikit_learn_it_says_what_to_install() -> None:
 
 
 def test_five_rounds_come_near_to_central_training() -> None:
-    weights = federate(digits.app, rounds=5, clients=10)
+    weights = federate(digits.app, rounds=5, clients=5, partitions=5)
     metrics = digits.app.run_evaluate_global(weights, {})
     assert metrics is not None
     assert metrics["accuracy"] > 0.92
