@@ -142,7 +142,11 @@ def test_a_client_that_fails_shows_why_and_may_do_better() -> None:
         stage.report(2)
         reader = read(stage.broker)
         party = next(p for p in reader.chronicle.parties.by_name.values() if p.reason)
-        assert (party.state, party.reason, party.reason_round) == ("refused", "the sensor is unplugged", 1)
+        assert (party.state, party.reason, party.reason_round) == (
+            "refused",
+            "it failed: the sensor is unplugged",
+            1,
+        )
 
 
 def test_silence_and_goodbye_are_told_apart_and_returning_too() -> None:
