@@ -7,7 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin/python
 READY := $(VENV)/.ready
-WORKERS ?= 2
+# Tests wait as much as they compute: more of them at a time than cores.
+WORKERS ?= 3
 TIMES ?= 3
 
 # Tests and measurements start hundreds of processes: none compiles again what another has compiled.

@@ -29,6 +29,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who needs three brokers comes first: so one process has all of them, and the cluster is started once."""
+    items.sort(key=lambda item: "three_nodes" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """Logging is one for the whole process: what a command configures is undone after its test."""

@@ -5,7 +5,8 @@ Why two: a consumer has one fetch at a time under way to each broker. Where noth
 followed slow, a short one makes a hundred idle clients a load. So a partition starts on the *burst* reader,
 which waits briefly; at its end it starts on the *tail* reader too, which waits long; and with the first sign
 of it there it stops on the burst reader. Each reader delivers without holes from the position at its start, so
-what either delivers past the position is next in line, and the rest is a double.
+what either delivers past the position is next in line, and the rest is a double. Where much comes before the tail
+reader has anything it stops on that one instead: both would fetch all of it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from fdstream.topics.settings import BURST_WAIT_MS, TAIL_WAIT_MS
 
 # A partition between brokers, or one that stood still, leaves two leaders for as long as it lasts and a little more.
 BEYOND_SECONDS = 60.0
+# What comes at a hand-over before this is fetched twice. Small records may come often: the place still goes over.
+BULK_BYTES = 64 * 1024
 _OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 
 
@@ -40,6 +43,7 @@ class Follower:
         self._burst: Reader | None = None
         self._tail: Reader | None = None
         self._positions: dict[Place, int] = {}
+        self._doubled_bytes: dict[Place, int] = {}  # read by the burst reader since both read the place
         self._beyond_since: dict[
             Place, float
         ] = {}  # when a leader first said that it has less; monotonic seconds
@@ -113,9 +117,19 @@ class Follower:
             self._tail = self._make_reader(TAIL_WAIT_MS)
         if not self._tail.reads(place):
             self._tail.start(place, self._positions[place])
+            self._doubled_bytes[place] = 0
+
+    def _take_back(self, place: Place, size_bytes: int) -> None:
+        """So much has come of the place on the burst reader."""
+        if self._tail is None or not self._tail.reads(place):
+            return
+        self._doubled_bytes[place] += size_bytes
+        if self._doubled_bytes[place] >= BULK_BYTES:
+            self._tail.stop(place)
 
     def _leave(self, place: Place) -> None:
         self._positions.pop(place, None)
+        self._doubled_bytes.pop(place, None)
         for reader in (self._burst, self._tail):
             if reader is not None:
                 reader.stop(place)
@@ -150,8 +164,13 @@ class Follower:
             self._on_end(reader, place, offset, found)
         elif offset >= self._positions[place]:
             self._fill(place, offset, found)
-            found.append(self._record(message, place, offset))
-            self._positions[place] = offset + 1
+            self._deliver(self._record(message, place, offset), reader, place, found)
+
+    def _deliver(self, record: Record, reader: Reader, place: Place, found: list[Record | Lost]) -> None:
+        found.append(record)
+        self._positions[place] = record.offset + 1
+        if reader is self._burst:
+            self._take_back(place, len(record.value))
 
     def _named(self, place: Place) -> Place:
         return place[0].removeprefix(self._prefix), place[1]

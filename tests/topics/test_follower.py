@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, Message
 
 from fdstream.errors import TransportError
 from fdstream.log import Lost, Record
-from fdstream.topics import reader, table
+from fdstream.topics import follower, reader, table
 from fdstream.topics.follower import Follower
 from fdstream.topics.handles import Weather
 from fdstream.topics.kafka_log import KafkaLog
@@ -39,7 +39,12 @@ class _Followed:
             self.made[wait_ms] = Reader(reader_settings(bootstrap, "test", {}, wait_ms), weather)
             return self.made[wait_ms]
 
-        self.follower = Follower(make_reader, weather, table.full_name(federation, ""))
+        self.prefix = table.full_name(federation, "")
+        self.follower = Follower(make_reader, weather, self.prefix)
+
+    def reading(self, place: Place) -> list[Reader]:
+        """Who reads the place."""
+        return [each for each in self.made.values() if each.reads(place)]
 
     def poll_until(self, condition: Callable[[int], bool]) -> list[Record | Lost]:
         found: list[Record | Lost] = []
@@ -134,6 +139,23 @@ def test_a_newly_followed_partition_does_not_wait_for_those_at_rest(
     assert sorted(waits)[2] < TAIL_WAIT_MS / 1000 / 3
 
 
+def test_where_much_comes_at_a_hand_over_one_reader_alone_goes_on(
+    followed: _Followed, open_log: OpenLog
+) -> None:
+    """Two would fetch all of it, which the network and the broker pay for."""
+    place, size_bytes, count = (followed.prefix + TOPIC, 0), follower.BULK_BYTES, 100
+    followed.follower.follow(TOPIC, 0, 0)
+    followed.poll_until(lambda _: len(followed.follower.readers) == 2)
+    writer = open_log()
+    for _ in range(count):
+        writer.append(TOPIC, 0, bytes(size_bytes))
+    writer.flush()
+    seen = 0
+    while seen < count // 2:
+        seen += len(followed.follower.poll(0.01))
+        assert not 0 < seen < count or len(followed.reading(place)) == 1
+
+
 class _Writer:
     """Appends to every partition until stopped; `ends` lie at or below the partitions' ends."""
 
@@ -194,10 +216,11 @@ def _step(log: KafkaLog, model: _Model, writer: _Writer, chance: random.Random) 
                 model.expect(item)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("seed", "bulk_bytes"), [(0, follower.BULK_BYTES), (1, 1), (2, 20)])
 def test_every_partition_is_delivered_without_holes_or_doubles_from_where_it_was_followed(
-    open_log: OpenLog, seed: int
+    open_log: OpenLog, monkeypatch: pytest.MonkeyPatch, seed: int, bulk_bytes: int
 ) -> None:
+    monkeypatch.setattr(follower, "BULK_BYTES", bulk_bytes)
     log, model, writer = open_log(), _Model(), _Writer(open_log(), seed)
     chance = random.Random(seed)
     with writer.writing():
