@@ -125,10 +125,10 @@ def time(scenario: Scenario, figures: Figures) -> Figure:
             boxprops={"facecolor": COLOURS[channel], "alpha": 0.6},
             medianprops={"color": "black"},
         )
+    left.margins(y=0.25)
     for axes in (left, right):
         axes.set_xticks(range(len(figures)), [NAMES[channel] for channel in figures])
-        axes.set_ylim(bottom=0)
-    left.margins(y=0.2)
+        axes.set_ylim(bottom=0)  # fixes the top too: after the margins
     _labelled(left, f"{scenario.rounds} rounds in all (dark: training)", "seconds")
     _labelled(right, "One round (box: quartiles, whiskers: all)", "milliseconds")
     figure.suptitle(f"Time: {scenario.title}")
