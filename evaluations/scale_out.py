@@ -35,6 +35,7 @@ from fdstream.stress.network import Host, hosts
 FDSTREAM = [sys.executable, "-m", "fdstream"]
 SPREAD = [sys.executable, str(Path(__file__).with_name("spread_cluster.py"))]
 BROKERS, CLIENT_HOSTS, MOST_SERVERS = 3, 10, 3
+SHARDS = "6"  # so that each broker leads, and each server takes, as many as the others
 GRPC_PORT = 9095
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 90.0
@@ -110,7 +111,7 @@ class Bench:
         where = ["--federation", federation, "--log-level", "warning"]
         if way.replicas:
             place = spread_cluster.bootstrap(self.brokers)
-            made = self.start("server-0", *SPREAD, "topics", place, federation, str(way.replicas))
+            made = self.start("server-0", *SPREAD, "topics", place, federation, SHARDS, str(way.replicas))
             self._finish([made])
             listen = reach = [*where, "--broker", place]
         else:
@@ -119,7 +120,15 @@ class Bench:
             reach = [*where, "--grpc", "--server", address]
         rules = ["--numrounds", str(self._options.rounds + 1), "--minclients", str(self._options.clients)]
         for index, file in enumerate(files):
-            wanted = [*rules, "--model-size", self._options.model_size, "--moments", str(file)]
+            wanted = [
+                *rules,
+                "--model-size",
+                self._options.model_size,
+                "--shards",
+                SHARDS,
+                "--moments",
+                str(file),
+            ]
             yield self.start(f"server-{index}", *FDSTREAM, "server", *listen, *wanted)
         edges = [self._options.clients * index // CLIENT_HOSTS for index in range(CLIENT_HOSTS + 1)]
         for index, (first, end) in enumerate(itertools.pairwise(edges)):

@@ -1,7 +1,7 @@
 """A Kafka cluster with a host for each node, for evaluations on hosts that are network namespaces.
 
     python evaluations/spread_cluster.py node INDEX FOLDER ADDRESS ADDRESS ADDRESS     until its stdin ends
-    python evaluations/spread_cluster.py topics BOOTSTRAP FEDERATION REPLICAS          create a federation's topics
+    python evaluations/spread_cluster.py topics BOOTSTRAP FEDERATION SHARDS REPLICAS   create a federation's topics
 
 `kafka_cluster.Cluster` keeps its controllers on loopback, which hosts do not share; here they listen on the host's
 address, like the brokers. Each host is alone on its addresses, so ports are fixed.
@@ -60,8 +60,8 @@ def node(index: int, folder: Path, hosts: Sequence[str]) -> None:
     made.wait()
 
 
-def topics(where: str, federation: str, replicas: int) -> None:
-    specs = table.topic_specs(table.DEFAULT_SHARDS)
+def topics(where: str, federation: str, shards: int, replicas: int) -> None:
+    specs = table.topic_specs(shards)
     wanted = [
         NewTopic(
             table.full_name(federation, spec.name),
@@ -81,7 +81,7 @@ def main() -> None:
     if what == "node":
         node(int(arguments[0]), Path(arguments[1]), arguments[2:])
     else:
-        topics(arguments[0], arguments[1], int(arguments[2]))
+        topics(arguments[0], arguments[1], int(arguments[2]), int(arguments[3]))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 Why two: a consumer has one fetch at a time under way to each broker. Where nothing is new it lies there for
 `fetch.wait.max.ms`, and a newly followed partition waits for it. A long wait makes every change of what is
 followed slow, a short one makes a hundred idle clients a load. So a partition starts on the *burst* reader,
-which waits briefly; at its end it starts on the *tail* reader too, which waits long; and with the first sign
-of it there it stops on the burst reader. Each reader delivers without holes from the position at its start, so
-what either delivers past the position is next in line, and the rest is a double. Where much comes before the tail
-reader has anything it stops on that one instead: both would fetch all of it.
+which waits briefly; a while after it has come to its end it starts on the *tail* reader too, which waits long; and
+with the first sign of it there it stops on the burst reader. Each reader delivers without holes from the position at
+its start, so what either delivers past the position is next in line, and the rest is a double. Where much comes both
+would fetch all of it: then it stops on the tail reader, and the while begins anew at the end.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from fdstream.topics.settings import BURST_WAIT_MS, TAIL_WAIT_MS
 
 # A partition between brokers, or one that stood still, leaves two leaders for as long as it lasts and a little more.
 BEYOND_SECONDS = 60.0
-# What comes at a hand-over before this is fetched twice. Small records may come often: the place still goes over.
+# So much since the last end is bulk. Small records may come ever so often: their place goes over.
 BULK_BYTES = 64 * 1024
+QUIET_SECONDS = 1.0
 _OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 
 
@@ -43,7 +44,8 @@ class Follower:
         self._burst: Reader | None = None
         self._tail: Reader | None = None
         self._positions: dict[Place, int] = {}
-        self._doubled_bytes: dict[Place, int] = {}  # read by the burst reader since both read the place
+        self._burst_bytes: dict[Place, int] = {}  # that came there since the place was last at its end
+        self._waiting: dict[Place, float] = {}  # at their end, and when to hand them over; monotonic seconds
         self._beyond_since: dict[
             Place, float
         ] = {}  # when a leader first said that it has less; monotonic seconds
@@ -69,6 +71,7 @@ class Follower:
     def poll(self, timeout_seconds: float) -> list[Record | Lost]:
         """See `fdstream.log.Log.poll`. Waits on one reader alone. Errors: TransportError, RemoteError."""
         found: list[Record | Lost] = []
+        self._hand_over_the_quiet()
         for reader in self.readers:
             for message in reader.poll(0.0 if found else timeout_seconds):
                 self._take(reader, message, found)
@@ -106,30 +109,33 @@ class Follower:
             self._burst = self._make_reader(BURST_WAIT_MS)
         if self._tail is not None:
             self._tail.stop(place)
+        self._burst_bytes.pop(place, None)
+        self._waiting.pop(place, None)
         self._burst.discover(place[0])
         self._burst.start(place, self._positions[place])
 
-    def _hand_over(self, reader: Reader, place: Place) -> None:
-        """The place has reached its end on `reader`."""
-        if reader is self._tail:
-            return
-        if self._tail is None:
-            self._tail = self._make_reader(TAIL_WAIT_MS)
-        if not self._tail.reads(place):
-            self._tail.start(place, self._positions[place])
-            self._doubled_bytes[place] = 0
+    def _hand_over_the_quiet(self) -> None:
+        now_seconds = time.monotonic()
+        for place in [place for place, due in self._waiting.items() if due <= now_seconds]:
+            del self._waiting[place]
+            if self._tail is None:
+                self._tail = self._make_reader(TAIL_WAIT_MS)
+            if not self._tail.reads(place):
+                self._tail.start(place, self._positions[place])
 
-    def _take_back(self, place: Place, size_bytes: int) -> None:
-        """So much has come of the place on the burst reader."""
-        if self._tail is None or not self._tail.reads(place):
+    def _on_burst(self, place: Place, size_bytes: int) -> None:
+        """So much has come on the burst reader."""
+        self._burst_bytes[place] = self._burst_bytes.get(place, 0) + size_bytes
+        if self._burst_bytes[place] < BULK_BYTES:
             return
-        self._doubled_bytes[place] += size_bytes
-        if self._doubled_bytes[place] >= BULK_BYTES:
+        self._waiting.pop(place, None)
+        if self._tail is not None:
             self._tail.stop(place)
 
     def _leave(self, place: Place) -> None:
         self._positions.pop(place, None)
-        self._doubled_bytes.pop(place, None)
+        self._burst_bytes.pop(place, None)
+        self._waiting.pop(place, None)
         for reader in (self._burst, self._tail):
             if reader is not None:
                 reader.stop(place)
@@ -170,7 +176,7 @@ class Follower:
         found.append(record)
         self._positions[place] = record.offset + 1
         if reader is self._burst:
-            self._take_back(place, len(record.value))
+            self._on_burst(place, len(record.value))
 
     def _named(self, place: Place) -> Place:
         return place[0].removeprefix(self._prefix), place[1]
@@ -181,7 +187,10 @@ class Follower:
 
     def _on_end(self, reader: Reader, place: Place, end: int, found: list[Record | Lost]) -> None:
         self._fill(place, end, found)
-        self._hand_over(reader, place)
+        if reader is self._tail:
+            return
+        if self._burst_bytes.pop(place, 0) >= BULK_BYTES or place not in self._waiting:
+            self._waiting[place] = time.monotonic() + QUIET_SECONDS
 
     def _fill(self, place: Place, end: int, found: list[Record | Lost]) -> None:
         for offset in range(self._positions[place], end):
