@@ -1,6 +1,7 @@
 """Does a round get shorter with more servers and brokers, where links are what is scarce?
 
     python evaluations/scale_out.py [--clients 50] [--model-size 1MB] [--rounds 5] [--megabits 100] [--repeat 2]
+        [--copies 1,3]
 
 Hosts are network namespaces, each with one link of 100 Mbit/s each way to a switch: a host for the gRPC server, for
 each broker and each server, and ten for the clients, an equal part of them on each, as `fdstream swarm --work echo`.
@@ -204,9 +205,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="measured in each federation")
     parser.add_argument("--megabits", type=int, default=100)
     parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--copies", default="1,3", help="of every record on the brokers")
     parser.add_argument("--out", type=Path, default=Path("results/scale_out.md"))
     options = parser.parse_args()
-    ways = [Way(1, 0), *(Way(servers, replicas) for replicas in (1, 3) for servers in (1, 2, 3))]
+    copies = [int(each) for each in options.copies.split(",")]
+    ways = [Way(1, 0), *(Way(servers, each) for each in copies for servers in (1, 2, 3))]
     measure(ways, options)
     text = (
         "Written by `python evaluations/scale_out.py`, which says what is measured. "
