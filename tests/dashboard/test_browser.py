@@ -14,6 +14,7 @@ from fdstream.log import MemoryLog
 from fdstream.messages import Rejected
 from fdstream.serde.avro import encode
 from fdstream.topics import table
+from tests.cluster.processes import wait_until
 from tests.dashboard.conftest import Watched
 from tests.dashboard.stage import Stage, read, served
 
@@ -142,8 +143,12 @@ def test_light_and_dark_follow_the_system_until_chosen(watched: Watched, report:
     assert (sum(map(int, before.strip("rgb()").split(","))) < 200) is (scheme == "dark")
     page.keyboard.press("t")
     assert page.evaluate(background) != before
-    page.reload()
-    assert page.evaluate(background) != before
+
+    def remembered() -> bool:  # a new process of the browser's may not have at once what the old one stored
+        page.reload()
+        return bool(page.evaluate(background) != before)
+
+    wait_until("what was chosen remembered", remembered)
     page.keyboard.press("t")  # what the system has is not remembered
     assert page.evaluate(background) == before
     assert page.evaluate("localStorage.length") == 0
