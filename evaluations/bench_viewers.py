@@ -6,8 +6,9 @@
 One broker, one server, a swarm whose clients hand the model back, and one dashboard whose page's stream of events so
 many viewers read. In every other block of rounds dashboard and viewers are stopped (SIGSTOP) and so look at nothing;
 who begins is who looks. A round is from its RoundOpened to the next one's, by the broker's clock. The first rounds of
-each block are left out: a dashboard that goes on has to catch up. All share one machine: what viewers cost beyond
-their own processors' time is less than what is measured here.
+each block are left out: a dashboard that goes on has to catch up. All share one machine. *Shared*: dashboard and
+viewers compete with the round for its cores. *Spare*: they get only what nobody else wants (SCHED_IDLE, so
+Linux), as if on a machine of their own; what is left is what they make a round wait for.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ LEFT_OUT = 10  # rounds at the beginning of each block
 PATIENCE_SECONDS = 60.0
 FRESH_SECONDS = 0.1
 BLOCKS_WARMING_UP = 1
+CORES = ("shared", "spare")
 
 
 # Viewers, in a process of their own
@@ -83,7 +85,7 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def watched(place: list[str], viewers: int, events: Synchronized[int]) -> Iterator[list[int]]:
+def watched(place: list[str], viewers: int, events: Synchronized[int], spare: bool) -> Iterator[list[int]]:
     """A dashboard with its viewers; the processes to stop."""
     with running("dashboard", *place, "--port", "0", "--no-open") as dashboard:
         assert dashboard.stdout is not None
@@ -95,10 +97,20 @@ def watched(place: list[str], viewers: int, events: Synchronized[int]) -> Iterat
         assert process.pid is not None
         try:
             _wait_until_all_look(viewers, events)
-            yield [process.pid, dashboard.pid]
+            pids = [process.pid, dashboard.pid]
+            if spare:
+                take_what_is_spare(pids)
+            yield pids
         finally:
             process.kill()
             process.join()
+
+
+def take_what_is_spare(pids: list[int]) -> None:
+    """From now on they run only where nobody else wants the processor, as if on a machine of their own (Linux)."""
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
 
 
 def _wait_until_all_look(viewers: int, events: Synchronized[int]) -> None:
@@ -155,10 +167,10 @@ def seconds(opened: dict[int, float], first: int, last: int) -> list[float]:
 
 
 def measure(
-    broker: str, size: str, options: argparse.Namespace
+    broker: str, size: str, spare: bool, options: argparse.Namespace
 ) -> tuple[list[list[float]], list[list[float]], int]:
     """Blocks of rounds without viewers and with, in seconds; and how many events the viewers heard."""
-    federation = f"viewers-{size}"
+    federation = f"viewers-{size}-{CORES[spare]}"
     place = ["--broker", broker, "--federation", federation]
     found: tuple[list[list[float]], list[list[float]]] = ([], [])
     events = get_context("spawn").Value("q", 0)
@@ -172,7 +184,7 @@ def measure(
         history = History(broker, federation)
         stack.callback(history.close)
         history.until(1)
-        pids = stack.enter_context(watched(place, options.viewers, events))
+        pids = stack.enter_context(watched(place, options.viewers, events, spare))
         history.catch_up()
         start = history.ledger.round + BLOCKS_WARMING_UP * block
         history.until(start)
@@ -186,7 +198,9 @@ def measure(
     return *found, heard
 
 
-def row(size: str, without: list[list[float]], watched: list[list[float]], events: int) -> list[str]:
+def row(
+    size: str, spare: bool, without: list[list[float]], watched: list[list[float]], events: int
+) -> list[str]:
     """Medians, their ratio, and the quartiles of the ratios of neighbouring blocks."""
     a, b = (statistics.median(each for block in blocks for each in block) for blocks in (without, watched))
     pairs = [
@@ -196,6 +210,7 @@ def row(size: str, without: list[list[float]], watched: list[list[float]], event
     counts = f"{sum(map(len, without))} + {sum(map(len, watched))}"
     return [
         size,
+        CORES[spare],
         counts,
         f"{1e3 * a:.1f}",
         f"{1e3 * b:.1f}",
@@ -218,13 +233,26 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/bench_viewers.md"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Cluster(data_dir=Path(folder)) as cluster:
-        rows = [row(size, *measure(cluster.bootstrap, size, options)) for size in options.sizes.split(",")]
+        rows = [
+            row(size, spare, *measure(cluster.bootstrap, size, spare, options))
+            for size in options.sizes.split(",")
+            for spare in (False, True)
+        ]
     text = (__doc__ or "").rsplit("\n\n", 1)[1].replace("\n", " ").strip()
     page = report(
         "Do viewers slow a round?",
         f"Written by `python evaluations/bench_viewers.py`. {text} Here: {options.viewers} viewers, "
         f"{options.clients} clients behind one connection, blocks of {options.block} rounds. Milliseconds a round.",
-        ["model", "rounds", "(a) nobody looks", "(b) viewers", "b/a", "quartiles of pairs", "events heard"],
+        [
+            "model",
+            "viewers' cores",
+            "rounds",
+            "(a) nobody looks",
+            "(b) viewers",
+            "b/a",
+            "quartiles of pairs",
+            "events heard",
+        ],
         rows,
     )
     options.out.write_text(page)

@@ -31,19 +31,25 @@ class Running(Protocol):
 Start = Callable[[list[str], Path, Path], Running]  # arguments of fdstream, files for stdout and stderr
 
 
-def start_python(arguments: list[str], stdout: Path, stderr: Path) -> Running:
-    """An interpreter of its own for the command."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("FDSTREAM_")}
-    with stdout.open("wb") as out, stderr.open("wb") as err:
-        return subprocess.Popen(
-            [sys.executable, "-m", "fdstream", *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-        )
+def starting_python(**more: str) -> Start:
+    """Starts commands in an interpreter of their own; `more` goes into its environment."""
 
+    def start(arguments: list[str], stdout: Path, stderr: Path) -> Running:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("FDSTREAM_")}
+        with stdout.open("wb") as out, stderr.open("wb") as err:
+            return subprocess.Popen(
+                [sys.executable, "-m", "fdstream", *arguments],
+                cwd=ROOT,
+                env=environment | more,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+
+    return start
+
+
+start_python = starting_python()
 
 Prepare = Callable[[], None]  # in the new process, before the command begins
 

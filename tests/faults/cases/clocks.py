@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 from fdstream.messages import RoundClosing, RoundOpened
 from fdstream.topics import table
-from tests.cluster.starting import ROOT, Running, Start
+from tests.cluster.starting import Start, starting_python
 from tests.faults.case import case
 from tests.faults.scene import Scene
 
@@ -18,21 +16,7 @@ DEADLINE_SECONDS = 4
 
 def at(offset_seconds: int, library: Path) -> Start:
     """An interpreter whose wall clock is off by so much; so is what it stamps on records."""
-
-    def start(arguments: list[str], stdout: Path, stderr: Path) -> Running:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("FDSTREAM_")}
-        environment |= {"LD_PRELOAD": str(library), "WRONG_CLOCK_SECONDS": str(offset_seconds)}
-        with stdout.open("wb") as out, stderr.open("wb") as err:
-            return subprocess.Popen(
-                [sys.executable, "-m", "fdstream", *arguments],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
-
-    return start
+    return starting_python(LD_PRELOAD=str(library), WRONG_CLOCK_SECONDS=str(offset_seconds))
 
 
 def compile_library(folder: Path) -> Path:
