@@ -112,6 +112,7 @@ def command(ctx: click.Context, /, as_json: bool, federation: str, grpc: bool, *
 def over_kafka(where: dict[str, Any], federation: str, instruments: Instruments) -> Callable[[str], Log]:
     """What opens a log for the client named; returns once the federation's topics exist."""
     from fdstream.client.connect import wait_for_federation
+    from fdstream.topics import table
     from fdstream.topics.kafka_log import KafkaLog
 
     broker, kafka = where["broker"], where["kafka"]
@@ -119,7 +120,10 @@ def over_kafka(where: dict[str, Any], federation: str, instruments: Instruments)
 
     def open_log(client: str) -> Log:
         statistics = instruments.statistics()
-        return KafkaLog(broker, federation, client_id=client, settings=kafka, statistics=statistics)
+        needs = table.used_by("client")
+        return KafkaLog(
+            broker, federation, client_id=client, settings=kafka, statistics=statistics, needs=needs
+        )
 
     return open_log
 

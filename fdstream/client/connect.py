@@ -15,6 +15,7 @@ from fdstream.heartbeats import Heartbeats
 from fdstream.instruments import UNMEASURED, Instruments
 from fdstream.log import Log
 from fdstream.messages import ConfigValue
+from fdstream.topics import table
 from fdstream.topics.admin import Admin
 from fdstream.topics.kafka_log import KafkaLog
 from fdstream.trust import Pins
@@ -75,7 +76,14 @@ def connect(
     identity = identity_of(federation, key, server_key)
     wait_for_federation(broker, federation, settings)
     statistics = instruments.statistics()
-    log = KafkaLog(broker, federation, client_id=clients[0], settings=settings, statistics=statistics)
+    log = KafkaLog(
+        broker,
+        federation,
+        client_id=clients[0],
+        settings=settings,
+        statistics=statistics,
+        needs=table.used_by("client"),
+    )
     with taking_part(log, clients, config, heartbeat_period_seconds, identity, instruments) as connection:
         yield connection
 

@@ -11,6 +11,7 @@ from fdstream.events import Tell
 from fdstream.instruments import UNMEASURED, Instruments
 from fdstream.log import Log
 from fdstream.server.run import NOBODY, Connections, Identity, Plan, ServerRun
+from fdstream.topics import table
 from fdstream.topics.admin import Admin
 from fdstream.topics.kafka_log import KafkaLog
 from fdstream.topics.ownership import GroupOwnership
@@ -37,7 +38,8 @@ def start_server(
 
     def open_log(role: str) -> Log:
         name, statistics = f"fdstream-{role}", instruments.statistics()
-        log = KafkaLog(broker, federation, client_id=name, settings=kafka, statistics=statistics)
+        needs = table.used_by("server") if role == "server" else ()
+        log = KafkaLog(broker, federation, client_id=name, settings=kafka, statistics=statistics, needs=needs)
         return instruments.log(log)
 
     with GroupOwnership(broker, federation, client_id="fdstream-server", settings=kafka) as ownership:

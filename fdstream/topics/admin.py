@@ -177,7 +177,9 @@ class Admin:
         return None not in self._topics_seen_by(federation, role).values()
 
     def _topics_seen_by(self, federation: str, role: str) -> dict[str, TopicDescription | None]:
-        names = [table.full_name(check_federation(federation), topic) for topic in topics_seen_by(role)]
+        """Of the first slot, and those without one."""
+        topics = table.used_by(role, slots=1)
+        names = [table.full_name(check_federation(federation), topic) for topic in topics]
         return self._described(names, FOR_EVER)
 
     def federations(self) -> list[str]:
@@ -258,12 +260,6 @@ def contradiction(name: str, found: int, wanted: int) -> str:
         "the topic, or the federation with `fdstream topics delete`; `fdstream topics settings` prints how to "
         "create topics by hand."
     )
-
-
-def topics_seen_by(role: str) -> list[str]:
-    """The topics of the first slot, and those without one, that a "server" or "client" may look up."""
-    specs = table.topic_specs(1, slots=1)
-    return [spec.name for spec in specs if role == "server" or role in (spec.writers, *spec.readers)]
 
 
 def has_leaders(topic: TopicDescription | None) -> bool:

@@ -19,6 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from fdstream.errors import RemoteError, TransportError
 from fdstream.log import Lost, Record
 from fdstream.topics.handles import Weather, is_permanent, logger, sentence
+from fdstream.topics.presence import gone
 from fdstream.topics.reader import Place, Reader
 from fdstream.topics.settings import BURST_WAIT_MS, TAIL_WAIT_MS
 
@@ -213,7 +214,7 @@ class Follower:
         self._weather.misses_a_topic = False
         for topic in {topic for topic, _ in self._positions} & self._seen_topics:
             if not reader.exists(topic):
-                raise TransportError(f"topic {topic} does not exist any more. Was the federation deleted?")
+                raise gone(topic)
 
     def _on_out_of_range(self, place: Place, found: list[Record | Lost]) -> None:
         position = self._positions[place]

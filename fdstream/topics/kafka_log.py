@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from functools import cache
 
@@ -16,6 +16,7 @@ from fdstream.topics import table
 from fdstream.topics.follower import Follower
 from fdstream.topics.handles import Weather, logger, make_producer
 from fdstream.topics.metadata import partition_counts
+from fdstream.topics.presence import Presence
 from fdstream.topics.questions import FOR_EVER, Questions, may_pass
 from fdstream.topics.reader import Reader
 from fdstream.topics.settings import admin_settings, producer_settings, reader_settings
@@ -34,7 +35,7 @@ class KafkaLog:
     partition (the topic was made again, or records were lost) raises RemoteError from `poll`. `poll` returns
     early, perhaps empty, when it has called an `on_ack`. A record that cannot be delivered raises
     TransportError from then on. `statistics` hears what librdkafka says of its handles, as JSON, in the thread that
-    polls or appends.
+    polls or appends. Topics that it `needs` must be there as long as it is polled, whether it uses them or not.
 
     Errors: UsageError for settings that cannot be used; TransportError and RemoteError as above.
     """
@@ -47,6 +48,7 @@ class KafkaLog:
         client_id: str,
         settings: Mapping[str, str],
         statistics: Callable[[str], None] | None = None,
+        needs: Iterable[str] = (),
     ) -> None:
         self._bootstrap = bootstrap
         self._prefix = table.full_name(federation, "")
@@ -56,6 +58,7 @@ class KafkaLog:
         self._follower = Follower(self._make_reader, self._weather, self._prefix)
         self._writer = Writer(self._make_producer, self._weather)
         self._questions = Questions(admin_settings(bootstrap, client_id, settings), self._weather)
+        self._presence = Presence(self._questions, (self._prefix + topic for topic in needs))
         self._partitions: dict[str, int] = {}
         self._slice_seconds = _SLICE_SECONDS
         producer_settings(bootstrap, client_id, self._settings)
@@ -94,6 +97,7 @@ class KafkaLog:
         deadline = time.monotonic() + timeout_seconds
         while True:
             interrupts.check()
+            self._presence.look()
             called = self._writer.settle()
             remaining = 0.0 if called else max(0.0, deadline - time.monotonic())
             found = self._wait(remaining)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, TopicDescription  # type: ignore[attr-defined]
@@ -12,15 +13,21 @@ from fdstream.topics.handles import UNKNOWN
 REQUEST_TIMEOUT_SECONDS = 10.0
 
 
-def describe_topics(admin: AdminClient, names: Sequence[str]) -> dict[str, TopicDescription | None]:
-    """Each topic's description, None where there is no such topic.
+def ask_for_topics(admin: AdminClient, names: Sequence[str]) -> dict[str, Future[TopicDescription]]:
+    """Each topic's description, once it comes.
 
     Unlike metadata requests of other kinds this one never creates a topic, whatever the broker's settings.
-    Errors: KafkaException.
     """
-    futures = admin.describe_topics(TopicCollection(list(names)), request_timeout=REQUEST_TIMEOUT_SECONDS)
+    futures: dict[str, Future[TopicDescription]] = admin.describe_topics(
+        TopicCollection(list(names)), request_timeout=REQUEST_TIMEOUT_SECONDS
+    )
+    return futures
+
+
+def describe_topics(admin: AdminClient, names: Sequence[str]) -> dict[str, TopicDescription | None]:
+    """Each topic's description, None where there is no such topic. Errors: KafkaException."""
     found: dict[str, TopicDescription | None] = {}
-    for name, future in futures.items():
+    for name, future in ask_for_topics(admin, names).items():
         try:
             found[name] = future.result()
         except KafkaException as error:

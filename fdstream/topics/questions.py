@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -54,7 +54,7 @@ def refusals(futures: Mapping[str, Future[object]], welcome: int) -> dict[str, K
     return {name: error for name, error in errors.items() if error.code() != welcome}
 
 
-def error_of(future: Future[object]) -> KafkaError | None:
+def error_of(future: Future[Any]) -> KafkaError | None:
     """Why Kafka did not answer, if it did not; waits for the answer."""
     error = future.exception()
     if error is None:

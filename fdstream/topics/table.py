@@ -135,3 +135,9 @@ def topic_specs(shards: int, slots: int = SLOTS) -> tuple[TopicSpec, ...]:
         )
     )
     return standing + ring
+
+
+def used_by(role: str, slots: int = SLOTS) -> list[str]:
+    """The topics that a "server" (all of them), a "client" or a "viewer" reads or writes, and may look up."""
+    specs = topic_specs(1, slots)
+    return [spec.name for spec in specs if role == "server" or role in (spec.writers, *spec.readers)]

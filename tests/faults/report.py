@@ -32,7 +32,10 @@ partition ends before what it had read, and ended as if records were lost | it a
 when it said that there is none | for a minute it is hearsay: `tests/topics/test_questions.py` |
 | the topic model deleted, 41 | a server whose request was on its way ended with librdkafka's words for that, not \
 with the question whether the federation was deleted | it appends again and hears that there is no topic: \
-`tests/topics/test_writer.py` |"""
+`tests/topics/test_writer.py` |
+| the topic model deleted, 93932 | servers that had published and read their model needed the topic for nothing \
+more, and waited for reports of clients that had ended | whoever takes part asks now and then whether all topics \
+are there: `tests/topics/test_presence.py` |"""
 
 
 def write_report(path: Path, record: Path) -> None:
