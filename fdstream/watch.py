@@ -65,7 +65,9 @@ class Watch:
 
 
 @contextmanager
-def open_log(broker: str, federation: str, kafka: Mapping[str, str], *, client_id: str) -> Iterator[Log]:
+def open_log(
+    broker: str, federation: str, kafka: Mapping[str, str], *, client_id: str, calm: bool = False
+) -> Iterator[Log]:
     """The log of a federation that is there. Raises `UsageError` where it is not, `TransportError`."""
     with Admin(broker, settings=kafka) as admin:
         admin.wait_until_reachable(REACHABLE_SECONDS)
@@ -73,7 +75,7 @@ def open_log(broker: str, federation: str, kafka: Mapping[str, str], *, client_i
         if federation not in known:
             names = ", ".join(known) or "none"
             raise UsageError(f"there is no federation {federation!r} on {broker}; federations there: {names}")
-    log = KafkaLog(broker, federation, client_id=client_id, settings=kafka)
+    log = KafkaLog(broker, federation, client_id=client_id, settings=kafka, calm=calm)
     try:
         yield log
     finally:

@@ -2,6 +2,7 @@
 
 It lets a `Watcher` fold control, members and the round in hand, and reads on its own account what a status does not
 need: the reports of earlier rounds, the shards' verdicts and results, and `rejected`. Bulk topics it never reads.
+Records of different partitions come in any order: a report that comes before the round it answers is kept until then.
 Whatever changes gets the next revision, so that "what has changed since" is a comparison (see `document`). Memory is
 bounded: of long federations the oldest rounds lose their clients first, then themselves.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from fdstream.dashboard.parties import Events, Parties, Party, state_of
@@ -27,6 +29,7 @@ from fdstream.messages import (
     Heartbeat,
     Metrics,
     Rejected,
+    Report,
     RoundClosed,
     RoundClosing,
     RoundExtended,
@@ -39,6 +42,7 @@ from fdstream.topics import table
 
 MAX_ROWS = 20_000  # clients times rounds of which each is kept
 MAX_ROUNDS = 5_000
+MAX_HELD_SECONDS = 1.0  # a report may also name a round that never comes
 _ATTEMPT = re.compile(r"[0-9a-f]{32}")
 Place = tuple[str, int]
 
@@ -68,6 +72,9 @@ class Chronicle:
         self._starts = {topic: list(all_) for topic, all_ in starts.items()}
         self._of_slot: dict[str, tuple[list[int], list[int]]] = {}  # reports topic -> starts, round numbers
         self._early: dict[int, list[Entry]] = {}  # what shards say of rounds not read yet
+        self._held: dict[
+            str, deque[tuple[float, Entry]]
+        ] = {}  # topic -> reports from an early one on, since when
         self._seen: object = None  # of the federation as it was said last
 
     @property
@@ -87,7 +94,12 @@ class Chronicle:
         return self.watcher.protocol
 
     def begin(self) -> Effects:
-        return [Follow(topic, partition, offset) for (topic, partition), offset in self.positions.items()]
+        return [Follow(table.CONTROL, 0, 0)]
+
+    def begin_with_rest(self) -> Effects:
+        """To be asked for when `control` has been read: with it every other record can be placed at once."""
+        places = [(place, offset) for place, offset in self.positions.items() if place[0] != table.CONTROL]
+        return [Follow(topic, partition, offset) for (topic, partition), offset in places]
 
     def step(self, *events: Event) -> Effects:
         """Take events in, in order; what to read next."""
@@ -103,12 +115,14 @@ class Chronicle:
                 self.lost.add((event.topic, event.partition))
             case Tick():
                 self.now_seconds = max(self.now_seconds, event.now_seconds)
+                return self._release()
         return []
 
     def resume(self, place: Place, start: int) -> Effects:
         """Go on where the log has records again: what is gone stays unknown."""
         self.lost.discard(place)
         topic, partition = place
+        self._held.pop(topic, None)
         self.positions[place] = max(start, self.positions[place])
         self._starts[topic][partition] = start
         return [Follow(topic, partition, self.positions[place])]
@@ -126,6 +140,27 @@ class Chronicle:
             self.federation_revision = self._next()
 
     def _on_entry(self, entry: Entry) -> Effects:
+        topic = entry.record.topic
+        if self._held.get(topic) or self._is_early(entry):
+            self._held.setdefault(topic, deque()).append((self.now_seconds, entry))
+            return []
+        effects = self._take(entry)
+        return [*effects, *self._release()] if topic == table.CONTROL else effects
+
+    def _is_early(self, entry: Entry) -> bool:
+        """A report of a round whose opening has not been read."""
+        report = entry.message
+        return isinstance(report, Report) and report.round_offset >= self.positions[table.CONTROL, 0]
+
+    def _release(self) -> Effects:
+        """What waited for its round, or long enough."""
+        long_ago, effects = self.now_seconds - MAX_HELD_SECONDS, Effects()
+        for held in self._held.values():
+            while held and (held[0][0] <= long_ago or not self._is_early(held[0][1])):
+                effects += self._take(held.popleft()[1])
+        return effects
+
+    def _take(self, entry: Entry) -> Effects:
         record = entry.record
         self.positions[record.topic, record.partition] = record.offset + 1
         self.now_seconds = max(self.now_seconds, record.timestamp_seconds)
@@ -133,7 +168,7 @@ class Chronicle:
         if record.topic in (table.SHARDS, table.REJECTED):
             self._on_servers_word(entry)
             return []
-        effects = [self._following(effect) for effect in self.watcher.step(entry)]
+        effects = [each for effect in self.watcher.step(entry) for each in self._following(effect)]
         if record.topic == table.CONTROL:
             self._on_control(entry)
         elif isinstance(entry.message, Heartbeat):
@@ -142,14 +177,17 @@ class Chronicle:
             self._on_report(entry)
         return effects
 
-    def _following(self, effect: Effect) -> Effect:
-        """What the watcher wants read from where a round starts: what was read of it too early comes again."""
+    def _following(self, effect: Effect) -> Effects:
+        """What the watcher wants read from where a round starts: what was taken of it too early comes again."""
         if not isinstance(effect, Follow):
-            return effect
-        offset = max(effect.offset, self._starts[effect.topic][effect.partition])
+            return [effect]
         place = (effect.topic, effect.partition)
-        self.positions[place] = min(self.positions[place], offset)
-        return Follow(*place, offset)
+        offset = max(effect.offset, self._starts[effect.topic][effect.partition])
+        if self.positions[place] <= offset:
+            return []  # it is followed anyway
+        self.positions[place] = offset
+        self._held.pop(effect.topic, None)
+        return [Follow(*place, offset)]
 
     # Control
 

@@ -2,7 +2,8 @@
 
 The chronicle is touched by the reading thread during a turn and by the event loop between turns, never by both. A
 viewer says which revision it has and gets what came since; so nothing is queued for it, one that is slow or was away
-gets fewer and larger answers, and those that have the same revision share one answer.
+gets fewer and larger answers, and those that have the same revision share one answer, which is made once and sent as
+it is. Where nobody waits none is made.
 """
 
 from __future__ import annotations
@@ -12,13 +13,22 @@ import json
 import os
 import threading
 import time
+from dataclasses import dataclass
 
 from fdstream import interrupts
 from fdstream.dashboard.document import Document, changes
 from fdstream.dashboard.reader import Reader
 
-TURN_SECONDS = 0.2
-Answer = tuple[int, str]  # the revision that it brings a viewer to, and what has changed, as JSON
+TURN_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What has changed, for every viewer that had the same revision."""
+
+    revision: int  # that it brings a viewer to
+    document: str  # JSON
+    event: bytes  # the same as a server-sent event
 
 
 class Feed:
@@ -41,7 +51,7 @@ class Feed:
     async def whole(self) -> Document:
         """Everything, as it is after the next turn."""
         answer = await self.after(0)
-        found: Document = json.loads(answer[1]) if answer is not None else {}
+        found: Document = json.loads(answer.document) if answer is not None else {}
         return found
 
     async def run(self) -> None:
@@ -76,4 +86,6 @@ class Feed:
         for since in [since for since in self._waiting if since < revision]:
             document = changes(self._reader.chronicle, since, name=self._federation)
             text = json.dumps(document, allow_nan=False, separators=(",", ":"))
-            self._waiting.pop(since).set_result((revision, text))
+            kind = "change" if since else "whole"
+            event = f"id: {self.life}-{revision}\nevent: {kind}\ndata: {text}\n\n".encode()
+            self._waiting.pop(since).set_result(Answer(revision, text, event))

@@ -32,18 +32,23 @@ class Reader:
         self.chronicle = Chronicle(starts)
         self._driver = Driver(self.chronicle, log, tell=lambda _: None, monotonic=time.monotonic)
         self._driver.begin()
+        self._read_to_the_end(table.CONTROL)
+        self._driver.perform(self.chronicle.begin_with_rest())
 
     def catch_up(self) -> None:
         """Read everything that stands in the topics now."""
+        self._read_to_the_end(table.CONTROL, *TOPICS)
+        self.chronicle.refresh()
+
+    def _read_to_the_end(self, *topics: str) -> None:
         ends = {
             (topic, partition): end
-            for topic in (table.CONTROL, *TOPICS)
+            for topic in topics
             for partition, end in enumerate(self._log.end_offsets(topic))
         }
         positions = self.chronicle.positions
         while any(positions[place] < end for place, end in ends.items()):
             self.turn(POLL_SECONDS)
-        self.chronicle.refresh()
 
     def turn(self, timeout_seconds: float) -> None:
         """Read what comes within the time."""
@@ -57,7 +62,7 @@ class Reader:
 @contextmanager
 def reading(broker: str, federation: str, kafka: Mapping[str, str]) -> Iterator[Reader]:
     """A caught-up reader. Raises `UsageError` where there is no such federation, `TransportError`."""
-    with open_log(broker, federation, kafka, client_id="fdstream-dashboard") as log:
+    with open_log(broker, federation, kafka, client_id="fdstream-dashboard", calm=True) as log:
         reader = Reader(log)
         reader.catch_up()
         yield reader

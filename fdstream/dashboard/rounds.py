@@ -101,6 +101,7 @@ class Round:
         self._results: dict[int, _Tally] = {}
         self._excluded: dict[int, str] = {}
         self._handed_in: dict[str, list[Row]] = {}  # what each client reported, in the order of the log
+        self._accepted: frozenset[int] = frozenset()  # offsets, once it is closed
         self._counts = (0, 0)  # when the rows are dropped
         self._book: ReportBook | None = ReportBook(opened, entry.record.offset, signed=signed)
 
@@ -141,6 +142,7 @@ class Round:
         row = self.rows[client] = (standing or handed_in[-1:])[0]
         if row.offset in self._excluded:
             row.outcome, row.reason = REFUSED, self._excluded[row.offset]
+        self._mark_late(row)
         return row
 
     def close(self, seconds: float, closing: RoundClosing) -> list[Row]:
@@ -161,7 +163,9 @@ class Round:
     def seal(self, seconds: float, closed: RoundClosed) -> list[Row]:
         """The round is over; the rows of those who came too late for it."""
         self.closed, self.closed_seconds = closed, seconds
-        return self._mark_late()
+        if self.closings:
+            self._accepted = frozenset(self.closings[max(self.closings)][1].accepted)
+        return [row for row in self.rows.values() if self._mark_late(row)]
 
     def end_of_reports(self) -> None:
         """The slot's next round is open: no report of this one can follow."""
@@ -245,12 +249,10 @@ class Round:
         tally = tallies.get(ordinal)
         return tally.last if tally is not None and len(tally.shards) >= self._active else None
 
-    def _mark_late(self) -> list[Row]:
-        if not self.closings:
-            return []
-        accepted = set(self.closings[max(self.closings)][1].accepted)
-        late = [r for r in self.rows.values() if r.outcome == REPORTED and r.offset not in accepted]
-        for row in late:
+    def _mark_late(self, row: Row) -> bool:
+        """Whether the round was closed without it, though it is a good one."""
+        late = self.closed is not None and row.outcome == REPORTED and row.offset not in self._accepted
+        if late:
             row.reason = NOT_IN_COHORT
         return late
 

@@ -67,20 +67,19 @@ def application(feed: Feed, host: str) -> Starlette:
     return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=allowed)])
 
 
-async def stream(feed: Feed, since: int) -> AsyncIterator[str]:
+async def stream(feed: Feed, since: int) -> AsyncIterator[bytes]:
     """Server-sent events from the revision on; a comment now and then, so that who is gone is noticed."""
-    yield "retry: 1000\n\n"
+    yield b"retry: 1000\n\n"
     while True:
         try:
             found = await asyncio.wait_for(feed.after(since), KEEP_ALIVE_SECONDS)
         except TimeoutError:
-            yield ": nothing new\n\n"
+            yield b": nothing new\n\n"
             continue
         if found is None:
             return
-        kind = "whole" if since == 0 else "change"
-        since, text = found
-        yield f"id: {feed.life}-{since}\nevent: {kind}\ndata: {text}\n\n"
+        since = found.revision
+        yield found.event
 
 
 def _since(feed: Feed, last_event_id: str) -> int:

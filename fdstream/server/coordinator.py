@@ -7,6 +7,7 @@ nothing here acts on such a record before the ledger has read it back. Any numbe
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable
 
 from fdstream.digests import model_sha256
@@ -25,6 +26,9 @@ from fdstream.messages import (
 from fdstream.server.book import ReportBook, weighted_means
 from fdstream.topics import table
 
+# Rounds may be shorter than it takes to fetch a record: who looks, or is a little late, still finds what was written.
+KEPT_SECONDS = 1.0
+
 
 class Coordinator:
     """Duties in an open federation, one per phase; each is asked for once and judged by the log."""
@@ -37,9 +41,13 @@ class Coordinator:
         self._refused: tuple[Exclusion, ...] = ()
         self._reports_end: tuple[object, int] = (None, 0)  # deadline, end of the reports when it had passed
         self._starts: dict[int, Ends] = {}  # round -> where its topics ended when this was asked
+        self._forgettable: deque[tuple[float, DeleteBefore]] = deque()  # and since when, in broker time
 
     def duties(self, book: ReportBook | None, now_seconds: float) -> Effects:
-        """What the current phase asks of a coordinator."""
+        """What the current phase asks of a coordinator, and what is to be deleted by now."""
+        return [*self._duties(book, now_seconds), *self._deletions(now_seconds)]
+
+    def _duties(self, book: ReportBook | None, now_seconds: float) -> Effects:
         match self.ledger.phase:
             case Phase.READY:
                 return self._next_round()
@@ -48,7 +56,7 @@ class Coordinator:
                 return self._collect(book, now_seconds)
             case Phase.SEALING:
                 assert book is not None
-                return self._seal(book)
+                return self._seal(book, now_seconds)
         return []
 
     def on_ends(self, event: Ends) -> Effects:
@@ -189,13 +197,14 @@ class Coordinator:
 
     # Sealing
 
-    def _seal(self, book: ReportBook) -> Effects:
+    def _seal(self, book: ReportBook, now_seconds: float) -> Effects:
         ledger = self.ledger
         assert ledger.closing is not None
         if not book.covers(ledger.closing.accepted) or not self._once("seal", ledger.round):
             return []
+        self._forgettable += [(now_seconds, found) for found in self._forgotten()]
         closed = self._round_closed(book)
-        return [Append(table.CONTROL, 0, closed, self._opener(closed)), *self._forgotten()]
+        return [Append(table.CONTROL, 0, closed, self._opener(closed))]
 
     def _opener(self, closed: RoundClosed) -> Callable[[bytes], Message] | None:
         """The next RoundOpened goes right behind RoundClosed; it counts only if that very RoundClosed does."""
@@ -232,7 +241,14 @@ class Coordinator:
             model_sha256=bytes.fromhex(model_sha256(ledger.layout, [part.digest for part in model])),
         )
 
-    def _forgotten(self) -> Effects:
+    def _deletions(self, now_seconds: float) -> Effects:
+        """What has been of no use for a while; the last deletion reaches as far as those before it."""
+        due: Effects = []
+        while self._forgettable and self._forgettable[0][0] + KEPT_SECONDS <= now_seconds:
+            due.append(self._forgettable.popleft()[1])
+        return due[-1:]
+
+    def _forgotten(self) -> list[DeleteBefore]:
         """Deletions up to offsets that stand in `control`: a late server cannot get them wrong."""
         ledger = self.ledger
         keep, slots = ledger.federation.settings.keep_rounds, ledger.federation.slots

@@ -7,12 +7,15 @@ which waits briefly; a while after it has come to its end it starts on the *tail
 with the first sign of it there it stops on the burst reader. Each reader delivers without holes from the position at
 its start, so what either delivers past the position is next in line, and the rest is a double. Where much comes both
 would fetch all of it: then it stops on the tail reader, and the while begins anew at the end.
+
+Who is in no hurry has one reader for everything, which waits as long as is said, and no hand-over.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
@@ -34,12 +37,24 @@ _OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 class Follower:
     """Delivers followed partitions in order, each offset once per `follow`. `prefix` is that of the topics.
 
+    `first_wait_ms` is that of the reader that takes partitions up, `rest_wait_ms` of that which has them at rest:
+    None where they stay with the first.
+
     For every offset that holds no readable record (a transaction's marker, a compacted record) a record with an
     empty value and time 0 stands, so that whoever counts offsets, or waits for an end offset, gets there.
     """
 
-    def __init__(self, make_reader: Callable[[int], Reader], weather: Weather, prefix: str) -> None:
-        self._make_reader = make_reader
+    def __init__(
+        self,
+        make_reader: Callable[[int], Reader],
+        weather: Weather,
+        prefix: str,
+        *,
+        first_wait_ms: int = BURST_WAIT_MS,
+        rest_wait_ms: int | None = TAIL_WAIT_MS,
+    ) -> None:
+        self._make_burst = partial(make_reader, first_wait_ms)
+        self._make_tail = None if rest_wait_ms is None else partial(make_reader, rest_wait_ms)
         self._weather = weather
         self._prefix = prefix
         self._burst: Reader | None = None
@@ -94,7 +109,9 @@ class Follower:
 
     def _replace(self, lost: Reader) -> None:
         """Go on from the same positions with a new reader."""
-        fresh = self._make_reader(BURST_WAIT_MS if lost is self._burst else TAIL_WAIT_MS)
+        make = self._make_burst if lost is self._burst else self._make_tail
+        assert make is not None
+        fresh = make()
         for place in lost.places:
             fresh.start(place, self._positions[place])
         if lost is self._burst:
@@ -107,7 +124,7 @@ class Follower:
 
     def _start(self, place: Place) -> None:
         if self._burst is None:
-            self._burst = self._make_reader(BURST_WAIT_MS)
+            self._burst = self._make_burst()
         if self._tail is not None:
             self._tail.stop(place)
         self._burst_bytes.pop(place, None)
@@ -119,8 +136,9 @@ class Follower:
         now_seconds = time.monotonic()
         for place in [place for place, due in self._waiting.items() if due <= now_seconds]:
             del self._waiting[place]
+            assert self._make_tail is not None
             if self._tail is None:
-                self._tail = self._make_reader(TAIL_WAIT_MS)
+                self._tail = self._make_tail()
             if not self._tail.reads(place):
                 self._tail.start(place, self._positions[place])
 
@@ -188,7 +206,7 @@ class Follower:
 
     def _on_end(self, reader: Reader, place: Place, end: int, found: list[Record | Lost]) -> None:
         self._fill(place, end, found)
-        if reader is self._tail:
+        if reader is self._tail or self._make_tail is None:
             return
         if self._burst_bytes.pop(place, 0) >= BULK_BYTES or place not in self._waiting:
             self._waiting[place] = time.monotonic() + QUIET_SECONDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from functools import cache
+from functools import cache, partial
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
@@ -19,7 +19,13 @@ from fdstream.topics.metadata import partition_counts
 from fdstream.topics.presence import Presence
 from fdstream.topics.questions import FOR_EVER, Questions, may_pass
 from fdstream.topics.reader import Reader
-from fdstream.topics.settings import admin_settings, producer_settings, reader_settings
+from fdstream.topics.settings import (
+    CALM_BYTES,
+    CALM_WAIT_MS,
+    admin_settings,
+    producer_settings,
+    reader_settings,
+)
 from fdstream.topics.writer import Writer
 
 _SLICE_SECONDS = 0.005
@@ -35,7 +41,9 @@ class KafkaLog:
     partition (the topic was made again, or records were lost) raises RemoteError from `poll`. `poll` returns
     early, perhaps empty, when it has called an `on_ack`. A record that cannot be delivered raises
     TransportError from then on. `statistics` hears what librdkafka says of its handles, as JSON, in the thread that
-    polls or appends. Topics that it `needs` must be there as long as it is polled, whether it uses them or not.
+    polls or appends. Topics that it `needs` must be there as long as it is polled, whether it uses them or not. A
+    `calm` log is for who only looks: it asks each broker a few times a second, however often something comes, and so
+    delivers it that much later.
 
     Errors: UsageError for settings that cannot be used; TransportError and RemoteError as above.
     """
@@ -49,13 +57,14 @@ class KafkaLog:
         settings: Mapping[str, str],
         statistics: Callable[[str], None] | None = None,
         needs: Iterable[str] = (),
+        calm: bool = False,
     ) -> None:
         self._bootstrap = bootstrap
         self._prefix = table.full_name(federation, "")
         self._client_id = client_id
         self._settings = dict(settings)
         self._weather = Weather(bootstrap, statistics)
-        self._follower = Follower(self._make_reader, self._weather, self._prefix)
+        self._follower = self._calm_follower() if calm else self._prompt_follower()
         self._writer = Writer(self._make_producer, self._weather)
         self._questions = Questions(admin_settings(bootstrap, client_id, settings), self._weather)
         self._presence = Presence(self._questions, (self._prefix + topic for topic in needs))
@@ -185,8 +194,15 @@ class KafkaLog:
         settings = producer_settings(self._bootstrap, self._client_id, self._settings)
         return make_producer(settings, self._weather)
 
-    def _make_reader(self, wait_ms: int) -> Reader:
-        settings = reader_settings(self._bootstrap, self._client_id, self._settings, wait_ms)
+    def _prompt_follower(self) -> Follower:
+        return Follower(self._make_reader, self._weather, self._prefix)
+
+    def _calm_follower(self) -> Follower:
+        make = partial(self._make_reader, enough_bytes=CALM_BYTES)
+        return Follower(make, self._weather, self._prefix, first_wait_ms=CALM_WAIT_MS, rest_wait_ms=None)
+
+    def _make_reader(self, wait_ms: int, enough_bytes: int = 1) -> Reader:
+        settings = reader_settings(self._bootstrap, self._client_id, self._settings, wait_ms, enough_bytes)
         return Reader(settings, self._weather)
 
 

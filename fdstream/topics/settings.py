@@ -14,6 +14,9 @@ Settings = Mapping[str, str]
 
 TAIL_WAIT_MS = 500
 BURST_WAIT_MS = 10
+# Who only looks: all that came within this time, or so much, in one answer. It is how late it is seen, too.
+CALM_WAIT_MS = 250
+CALM_BYTES = 2 * 1024 * 1024
 
 _SHARED = {
     "socket.keepalive.enable": "true",
@@ -94,13 +97,16 @@ def producer_settings(bootstrap: str, client_id: str, user: Settings) -> dict[st
     return _shared(bootstrap, client_id, user) | _PRODUCER | dict(user) | _PRODUCER_FIXED
 
 
-def reader_settings(bootstrap: str, client_id: str, user: Settings, wait_ms: int) -> dict[str, str]:
-    """For a consumer with manual assignment; `wait_ms` is how long a fetch may lie at the broker.
+def reader_settings(
+    bootstrap: str, client_id: str, user: Settings, wait_ms: int, enough_bytes: int = 1
+) -> dict[str, str]:
+    """For a consumer with manual assignment; a fetch lies at the broker for `wait_ms` or until there is enough.
 
     A consumer has one fetch at a time under way to each broker, and a newly followed partition waits for it.
     """
-    wait = {"fetch.wait.max.ms": str(wait_ms), "group.id": "fdstream.reader"}
-    return _shared(bootstrap, client_id, user) | _READER | wait | dict(user) | _READER_FIXED
+    wait = {"fetch.wait.max.ms": str(wait_ms), "fetch.min.bytes": str(enough_bytes)}
+    name = {"group.id": "fdstream.reader"}
+    return _shared(bootstrap, client_id, user) | name | _READER | wait | dict(user) | _READER_FIXED
 
 
 def member_settings(bootstrap: str, client_id: str, user: Settings, group: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from fdstream.dashboard.page import in_one_file, script
 from fdstream.log import MemoryLog
 from fdstream.messages import Rejected
 from fdstream.serde.avro import encode
+from fdstream.server import coordinator
 from fdstream.topics import table
 from tests.cluster.processes import wait_until
 from tests.dashboard.conftest import Watched
@@ -81,7 +82,10 @@ def finished_document(*clients: str, **settings: Any) -> dict[str, Any]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A federation that is over, as a file; its first rounds' reports are deleted."""
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(in_one_file(finished_document("ada", "bob", num_rounds=6, keep_rounds=2)), "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coordinator, "KEPT_SECONDS", 0.0)
+        document = finished_document("ada", "bob", num_rounds=6, keep_rounds=2)
+    path.write_text(in_one_file(document), "utf-8")
     return path
 
 

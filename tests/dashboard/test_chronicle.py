@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from fdstream.dashboard.document import changes
 from fdstream.dashboard.reader import TOPICS, Reader
 from fdstream.events import Tick
 from fdstream.log import Lost, MemoryBroker, MemoryLog, Record
-from fdstream.messages import Rejected
-from fdstream.serde.avro import encode
+from fdstream.messages import Rejected, Report
+from fdstream.serde.avro import decode, encode
+from fdstream.server import coordinator
 from fdstream.topics import table
 from tests.dashboard.stage import CalmLog, Stage, read
 
@@ -63,7 +65,8 @@ def test_a_finished_federation_is_told_from_its_log() -> None:
     assert [(event["kind"], event["count"]) for event in document["events"]] == [("joined", 3), ("left", 3)]
 
 
-def test_of_rounds_whose_reports_are_deleted_the_sums_remain() -> None:
+def test_of_rounds_whose_reports_are_deleted_the_sums_remain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator, "KEPT_SECONDS", 0.0)
     stage = finished(num_rounds=6, keep_rounds=2)
     assert stage.broker.starts[table.reports(1), 0] > 0  # else there is nothing to see here
     rounds = by("number", whole(stage)["rounds"])
@@ -96,6 +99,59 @@ def test_reading_one_record_at_a_time_in_any_order_tells_the_same() -> None:
         document["rows"].sort(key=str)
         document["parties"].sort(key=str)
     assert found == expected
+
+
+class ControlLast(CalmLog):
+    """Of what comes together, `control` comes last."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        super().__init__(broker)
+        self.followed = 0
+
+    def follow(self, topic: str, partition: int, offset: int) -> None:
+        self.followed += 1
+        super().follow(topic, partition, offset)
+
+    def poll(self, timeout_seconds: float) -> list[Record | Lost]:
+        return sorted(super().poll(timeout_seconds), key=lambda item: item.topic == table.CONTROL)
+
+
+def test_reports_that_come_before_their_rounds_are_not_read_twice() -> None:
+    with Stage(*CLIENTS, num_rounds=9, keep_rounds=0) as stage:
+        log = ControlLast(stage.broker)
+        reader = Reader(log)
+        reader.catch_up()
+        followed = log.followed
+        for _ in range(3):
+            for _ in range(3):  # both slots anew
+                stage.run_round()
+            reader.catch_up()
+        assert log.followed == followed
+        rows = [row for row in changes(reader.chronicle, 0)["rows"] if row[0] < 10]
+    assert {(number, client) for number, client, *_ in rows} == {
+        (number, client) for number in range(1, 10) for client in CLIENTS
+    }
+    assert {outcome for _, _, _, _, outcome, *_ in rows} == {"reported"}
+
+
+def test_who_names_a_round_that_never_comes_holds_others_up_for_a_moment_only() -> None:
+    with Stage(*CLIENTS) as stage:
+        reader = read(stage.broker)
+        stage.report()
+        topic = table.reports(table.slot_of(1, table.SLOTS))
+        honest = decode(stage.broker.partitions[topic, 0][0].value)
+        assert isinstance(honest, Report)
+        liar = replace(honest, client="eve", round_offset=1 << 40)
+        MemoryLog(stage.broker).append(topic, 0, encode(liar))
+        stage.report(2)
+        reader.turn(1.0)
+        chronicle = reader.chronicle
+        assert len(chronicle.rounds[1].rows) == 1
+        chronicle.step(Tick(chronicle.now_seconds + chronicle_module.MAX_HELD_SECONDS))
+        rows = chronicle.rounds[1].rows
+    assert {name: row.outcome for name, row in rows.items()} == dict.fromkeys(CLIENTS, "reported") | {
+        "eve": "refused"
+    }
 
 
 def test_a_round_can_be_seen_while_it_runs() -> None:

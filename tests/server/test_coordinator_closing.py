@@ -11,13 +11,14 @@ from fdstream.digests import model_sha256
 from fdstream.events import DeleteBefore, ReadEnds
 from fdstream.ledger import Phase
 from fdstream.messages import RoundClosed, RoundClosing, RoundExtended
-from fdstream.server.coordinator import Coordinator
+from fdstream.server.coordinator import KEPT_SECONDS, Coordinator
 from fdstream.topics import table
 from tests.server.coordinating import DEADLINE, Bench, collecting, written_in
 from tests.server.records import (
     LAYOUT,
     MODEL,
     NONCE,
+    SECONDS,
     STRANGE,
     all_of,
     an_id,
@@ -178,7 +179,9 @@ def deletions(last: int, *, slots: int, **changes: Any) -> dict[tuple[str, int],
         # Without training, because these pass without verdicts and results; they are deleted all the same.
         bench.control(round_opened(number, model=model, start=10 * number, training=False))
         bench.control(replace(closing(), round=number))
-        found = all_of(DeleteBefore, bench.duties())
+        assert not all_of(DeleteBefore, bench.duties()), "who looks may be a little late"
+        found = all_of(DeleteBefore, bench.duties(SECONDS + KEPT_SECONDS))
+        assert not all_of(DeleteBefore, bench.duties(SECONDS + KEPT_SECONDS)), "once"
         bench.control(closed(number))
     assert len(found) <= 1, "all in one question to the broker"
     return dict(found[0].offsets) if found else {}

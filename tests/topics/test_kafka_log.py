@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,7 @@ from fdstream.errors import RemoteError, TransportError, UsageError
 from fdstream.topics import follower, questions, table
 from fdstream.topics.admin import Admin
 from fdstream.topics.kafka_log import KafkaLog
+from fdstream.topics.settings import CALM_WAIT_MS
 from kafka_cluster import Cluster
 from tests.topics.conftest import OpenLog
 from tests.topics.drain import offsets, poll_until, quiet, records
@@ -259,6 +262,35 @@ def test_a_deletion_that_is_refused_is_logged_and_survived(
     poll_until(log, lambda _: "cannot be deleted" in caplog.text)
     log.append("kept", 0, b"y", key=b"k")
     log.flush()
+
+
+def test_who_looks_calmly_asks_a_few_times_a_second_however_often_something_comes(
+    kafka: str, federation: str, open_log: OpenLog
+) -> None:
+    asked: dict[str, int] = {}
+
+    def hear(text: str) -> None:
+        found = json.loads(text)
+        asked[found["name"]] = sum(broker["req"].get("Fetch", 0) for broker in found["brokers"].values())
+
+    often, count = {"statistics.interval.ms": "50"}, 200
+    writer = open_log()
+    log = KafkaLog(kafka, federation, client_id="test", settings=often, statistics=hear, calm=True)
+    for topic in (table.CONTROL, TOPIC):
+        log.follow(topic, 0, 0)
+    began, found = time.monotonic(), list(log.poll(0.1))
+    for index in range(count):
+        for topic in (table.CONTROL, TOPIC):
+            writer.append(topic, 0, b"%d" % index)
+        writer.flush()
+        found += log.poll(0.005)
+    found += poll_until(log, lambda more: len(found) + len(more) >= 2 * count)
+    log.close()
+    seconds = time.monotonic() - began
+    assert seconds > 2 * CALM_WAIT_MS / 1000
+    assert 0 < sum(asked.values()) <= 3 + seconds / (CALM_WAIT_MS / 1000)
+    for topic in (table.CONTROL, TOPIC):
+        assert [item.offset for item in found if item.topic == topic] == list(range(count))
 
 
 def test_logs_join_no_consumer_group(open_log: OpenLog, raw: AdminClient) -> None:

@@ -111,7 +111,7 @@ case("a zombie coordinator's late RoundClosed")(late_record(RoundClosed))
 
 @case("a zombie coordinator's late deletion")
 def late_deletion(scene: Scene) -> None:
-    scene.rounds, scene.options = 7, ("--keep-rounds", "2")
+    scene.rounds, scene.options = 100, ("--keep-rounds", "2")
     wake(scene, scene.stop("before", DELETION, scene.random.randint(1, 3)))
     scene.end()
 
