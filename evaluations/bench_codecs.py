@@ -86,7 +86,7 @@ def run(case: Case, rounds: int, clients: int) -> None:
     driver.begin()
     driver.perform(server.assign(range(SHARDS)))
     weights = digits.app.initial_weights()
-    layout = Layout.of(weights, chunk_bytes=table.CHUNK_BYTES, shards=SHARDS)
+    layout = Layout.of(weights, chunk_bytes=None, shards=SHARDS)
     proposal = Proposal(layout, weights, settings(case, rounds, clients), {"partitions": clients})
     driver.perform(server.propose(proposal))
     names = [f"client-{index}" for index in range(clients)]

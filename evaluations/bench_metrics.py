@@ -73,7 +73,7 @@ def serving(broker: MemoryBroker, ours: Instruments, model_bytes: int, terms: Se
     driver.begin()
     driver.perform(server.assign(range(SHARDS)))
     weights = synthetic.app(model_bytes, 0).initial_weights()
-    layout = Layout.of(weights, chunk_bytes=table.CHUNK_BYTES, shards=SHARDS)
+    layout = Layout.of(weights, chunk_bytes=None, shards=SHARDS)
     driver.perform(server.propose(Proposal(layout, weights, terms, {})))
     return driver
 

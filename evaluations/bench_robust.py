@@ -185,7 +185,7 @@ def run(
     driver.begin()
     driver.perform(server.assign(range(SHARDS)))
     weights = initial(seed)
-    layout = Layout.of(weights, chunk_bytes=table.CHUNK_BYTES, shards=SHARDS)
+    layout = Layout.of(weights, chunk_bytes=None, shards=SHARDS)
     driver.perform(server.propose(Proposal(layout, weights, settings(method, rounds), {})))
     found = 0.0
     with Connection(Site(broker, driver), NAMES, Heartbeats(NEVER_SECONDS)) as connection:

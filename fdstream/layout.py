@@ -15,7 +15,7 @@ import hashlib
 import math
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Any, Final
@@ -27,6 +27,9 @@ from fdstream.errors import UsageError
 
 DEFAULT_CHUNK_BYTES: Final = 900 * 1024
 """With its record's other fields below every default size limit of Kafka and librdkafka (1,000,000 bytes)."""
+
+SMALL_CHUNK_BYTES: Final = 128 * 1024
+"""Below it a record costs as much as its bytes: for an even share alone no chunk is made smaller."""
 
 MAX_TENSORS: Final = 10_000
 MAX_CHUNKS: Final = 1 << 20
@@ -127,10 +130,11 @@ class Layout:
             raise ValueError(f"the model needs {count} chunks, more than {MAX_CHUNKS}: raise chunk_bytes")
 
     @classmethod
-    def of(cls, weights: Mapping[str, Array], *, chunk_bytes: int, shards: int) -> Layout:
-        """The layout of named arrays in the mapping's order. Raises `UsageError`."""
+    def of(cls, weights: Mapping[str, Array], *, chunk_bytes: int | None, shards: int) -> Layout:
+        """The layout of named arrays in the mapping's order; `chunk_bytes` None: even. Raises `UsageError`."""
         try:
-            return cls(tensors_of(weights), chunk_bytes, shards)
+            layout = cls(tensors_of(weights), chunk_bytes or DEFAULT_CHUNK_BYTES, shards)
+            return layout if chunk_bytes else replace(layout, chunk_bytes=layout.even_chunk_bytes)
         except ValueError as error:
             raise UsageError(f"the model cannot be laid out: {error}") from error
 
@@ -208,8 +212,24 @@ class Layout:
         moved = next(((name, tensor.name) for name, tensor in pairs if name != tensor.name), None)
         return f"tensor {moved[0]!r} stands where {moved[1]!r} is expected" if moved else None
 
+    @property
+    def even_chunk_bytes(self) -> int:
+        """The largest chunk, up to this layout's, that gives every shard as much, or SMALL_CHUNK_BYTES.
+
+        Shards are what brokers and servers share: the round takes as long as the one with the most of it.
+        """
+        total_bytes = sum(group.size * _wire_itemsize(group.dtype) for group in self.groups)
+        chunks = self.shards * -(-total_bytes // (self.shards * self.chunk_bytes)) or 1
+        even_bytes = -(-total_bytes // (chunks * MIN_CHUNK_BYTES)) * MIN_CHUNK_BYTES  # whole elements
+        return min(max(even_bytes, SMALL_CHUNK_BYTES), self.chunk_bytes)
+
     def _elements_per_chunk(self, dtype: str) -> int:
-        return self.chunk_bytes // max(dtype_of(dtype).itemsize, update_dtype(dtype).itemsize)
+        return self.chunk_bytes // _wire_itemsize(dtype)
+
+
+def _wire_itemsize(dtype: str) -> int:
+    """Bytes of an element where it takes most: in the model or in an update."""
+    return max(dtype_of(dtype).itemsize, update_dtype(dtype).itemsize)
 
 
 def tensors_of(weights: Mapping[str, Array]) -> tuple[TensorSpec, ...]:

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 from fdstream.dtypes import DTYPES, update_dtype
 from fdstream.errors import UsageError
-from fdstream.layout import MAX_CHUNKS, MAX_TENSORS, ChunkSpec, Layout, TensorSpec, tensors_of
+from fdstream.layout import (
+    DEFAULT_CHUNK_BYTES,
+    MAX_CHUNKS,
+    MAX_TENSORS,
+    SMALL_CHUNK_BYTES,
+    ChunkSpec,
+    Layout,
+    TensorSpec,
+    tensors_of,
+)
 
 NAMES = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=12)
 SHAPES = st.lists(st.integers(0, 5), max_size=4).map(tuple)
@@ -205,3 +214,32 @@ def test_update_dtype(name: str) -> None:
 def test_update_dtype_refuses_what_is_not_on_the_list() -> None:
     with pytest.raises(ValueError, match="'object' is not supported"):
         update_dtype("object")
+
+
+@given(
+    st.lists(st.integers(0, 3_000_000), min_size=1, max_size=3),
+    st.integers(1, 9),
+    st.sampled_from(list(DTYPES)),
+)
+def test_left_to_itself_a_layout_gives_every_shard_as_much(sizes: list[int], shards: int, dtype: str) -> None:
+    tensors = tuple(TensorSpec(str(at), dtype, (size,)) for at, size in enumerate(sizes))
+    width = max(DTYPES[dtype].itemsize, update_dtype(dtype).itemsize)
+    even = Layout(tensors, Layout(tensors, DEFAULT_CHUNK_BYTES, shards).even_chunk_bytes, shards)
+    of_shard = [sum(chunk.size for chunk in even.chunks_of(shard)) for shard in range(shards)]
+    if even.num_elements * width >= shards * SMALL_CHUNK_BYTES:
+        assert max(of_shard) - min(of_shard) <= len(even.chunks) * 8 // width
+        assert len(even.chunks) % shards == 0
+    else:
+        assert even.chunk_bytes == SMALL_CHUNK_BYTES
+    fewest = -(-even.num_elements * width // DEFAULT_CHUNK_BYTES)
+    assert len(even.chunks) < max(fewest, 1) + shards
+    assert even.chunk_bytes <= DEFAULT_CHUNK_BYTES
+
+
+def test_a_layout_of_arrays_is_even_where_no_size_is_asked_for() -> None:
+    weights = {"w": np.zeros(1_000_000 // 4, np.float32)}
+    assert [chunk.size for chunk in Layout.of(weights, chunk_bytes=None, shards=4).chunks] == [62_500] * 4
+    assert [chunk.size for chunk in Layout.of(weights, chunk_bytes=800_000, shards=4).chunks] == [
+        200_000,
+        50_000,
+    ]

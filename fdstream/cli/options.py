@@ -161,12 +161,12 @@ model_codec = click.option(  # model_codec: str
     help="How the global model travels to the clients: full, float32, bfloat16, float16 or int8. Servers keep it "
     "whole.",
 )
-chunk_bytes = click.option(  # chunk_bytes: int
+chunk_bytes = click.option(  # chunk_bytes: int | None
     "--chunk-bytes",
     type=ByteSize(8, 1 << 26),
     metavar="SIZE",
-    default="900KiB",
-    help="Size of the model's slices on the wire. More than 900KiB needs brokers with larger limits.",
+    help="Size of the model's slices on the wire. Left out: as much for each shard, in slices of 128KiB to 900KiB. "
+    "More than 900KiB needs brokers with larger limits.",
 )
 keep_rounds = click.option(  # keep_rounds: int, 0 for all
     "--keep-rounds",

@@ -45,7 +45,7 @@ class Plan:
     """What the person who starts a server wants of the federation, should it be the one to open it."""
 
     settings: Settings
-    chunk_bytes: int
+    chunk_bytes: int | None  # None: as much for each shard
     shards: int
     config: Mapping[str, ConfigValue]
     chosen: Mapping[str, str]  # what was asked for, and not left at its default: setting -> option
@@ -299,7 +299,7 @@ class ServerRun:
 
 
 def _terms(
-    settings: Settings, chunk_bytes: int, shards: int, config: Mapping[str, ConfigValue]
+    settings: Settings, chunk_bytes: int | None, shards: int, config: Mapping[str, ConfigValue]
 ) -> dict[str, object]:
     """Everything a federation is opened with, by name; `set NAME` is an entry of its config."""
     terms: dict[str, object] = {field.name: getattr(settings, field.name) for field in fields(Settings)}

@@ -146,7 +146,7 @@ def test_help_names_every_variable() -> None:
 
 def test_every_default_passes_its_own_check() -> None:
     values = taken()
-    assert values["chunk_bytes"] == 900 * 1024
+    assert values["chunk_bytes"] is None
     assert values["app"] == DEFAULT_APP
     assert values["kafka"] == values["settings"] == {}
     assert values["client_id"] is values["data_index"] is values["save_path"] is None

@@ -114,7 +114,7 @@ def test_nothing_said_is_nothing_insisted_on() -> None:
     assert plan.chosen == {}
     assert (plan.settings.num_rounds, plan.settings.min_clients, plan.settings.max_clients) == (3, 2, 2)
     assert (plan.settings.strategy, plan.settings.keep_rounds) == ("fedavg:lr=1.0", 2)
-    assert (plan.chunk_bytes, plan.shards, plan.config) == (900 * 1024, 4, {"seed": 0})
+    assert (plan.chunk_bytes, plan.shards, plan.config) == (None, 4, {"seed": 0})
     assert plan.settings.final_evaluation
 
 

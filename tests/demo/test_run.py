@@ -18,7 +18,7 @@ import pytest
 from fdstream.demo.run import SHARDS
 from fdstream.digests import chunk_digest, model_sha256, shard_digest
 from fdstream.flat import weight_chunks
-from fdstream.layout import DEFAULT_CHUNK_BYTES, Layout
+from fdstream.layout import Layout
 
 COMMAND = [sys.executable, "-m", "fdstream", "demo", "--clients", "3", "--rounds", "2"]
 WAIT_SECONDS = 200
@@ -81,7 +81,7 @@ def sha256_of(path: Path) -> str:
     """The hash that names the model in the file."""
     with np.load(path) as file:
         weights = dict(file)
-    layout = Layout.of(weights, chunk_bytes=DEFAULT_CHUNK_BYTES, shards=SHARDS)
+    layout = Layout.of(weights, chunk_bytes=None, shards=SHARDS)
     digests: list[list[bytes]] = [[] for _ in range(SHARDS)]
     for spec, values in weight_chunks(layout, weights):
         digests[spec.shard].append(chunk_digest(values.tobytes()))
