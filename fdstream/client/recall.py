@@ -8,13 +8,16 @@ only those count that servers would take for the client's: where reports are sig
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from fdstream.events import Effects, Entry, Follow, ReadEnds, Tag, Unfollow
 from fdstream.fitting import Fit
 from fdstream.ledger import Ledger
 from fdstream.messages import Report
 from fdstream.topics import table
+
+Author = tuple[str, bytes | None]  # client and key
 
 
 class Recall:
@@ -26,11 +29,12 @@ class Recall:
         self.round = ledger.round
         self.topic = table.reports(ledger.slot)
         self.tag: Tag = ("reports", ledger.round)
-        self._round_offset = entry.record.offset
         self._signed = ledger.federation.settings.signed_reports
-        self._opened = ledger.round_opened
-        self._position = self._opened.reports_start
-        self._named: defaultdict[str, list[Entry]] = defaultdict(list)  # client -> reports that name it
+        self._fit = Fit(ledger.round_opened, entry.record.offset, signed=self._signed)
+        self._position = ledger.round_opened.reports_start
+        # By client and key: its reports by attempt, a copy is none; and signed ones that nobody has checked.
+        self._fitting: defaultdict[Author, dict[bytes, Entry]] = defaultdict(dict)
+        self._unchecked: defaultdict[Author, list[Entry]] = defaultdict(list)
         self._asked = self._taken = False
         self._end: int | None = None
 
@@ -72,7 +76,7 @@ class Recall:
             return []
         self._position = entry.record.offset + 1
         if isinstance(entry.message, Report):
-            self._named[entry.message.client].append(entry)
+            self._hear(entry.message, entry)
         return self.leave() if self.complete else []
 
     def on_lost(self) -> None:
@@ -83,18 +87,23 @@ class Recall:
         """Read no more of it."""
         return [Unfollow(self.topic, 0)]
 
-    def _of(self, client: str, key: bytes | None) -> list[Entry]:
-        """Only what names the client is judged: to check every signature would take a visit too long."""
-        attempts: dict[bytes, Entry] = {}
-        for attempt, entry in self._fitting(self._named.get(client, ()), key):
-            attempts.setdefault(attempt, entry)  # a copy is none
-        return list(attempts.values())
+    def _hear(self, report: Report, entry: Entry) -> None:
+        if self._signed:
+            key = None if report.signature is None else report.signature.key
+            self._unchecked[report.client, key].append(entry)
+        else:
+            self._judge((report.client, None), report, entry)
 
-    def _fitting(self, named: Iterable[Entry], key: bytes | None) -> Iterator[tuple[bytes, Entry]]:
-        fit = Fit(self._opened, self._round_offset, signed=self._signed)
-        for entry in named:
-            report = entry.message
-            assert isinstance(report, Report)
-            signer = None if report.signature is None else report.signature.key
-            if (not self._signed or signer == key) and fit.misfit(report, entry.record.value) is None:
-                yield report.attempt, entry
+    def _of(self, client: str, key: bytes | None) -> list[Entry]:
+        """To check every signature would take a visit too long: only its own are."""
+        author = client, key if self._signed else None
+        for entry in self._unchecked.pop(author, ()):
+            assert isinstance(entry.message, Report)
+            self._judge(author, entry.message, entry)
+        return list(self._fitting[author].values())
+
+    def _judge(self, author: Author, report: Report, entry: Entry) -> None:
+        """Keep it where it fits, without what it carries: a thousand small updates would be too much."""
+        if self._fit.misfit(report, entry.record.value) is None:
+            kept = Entry(replace(entry.record, value=b""), replace(report, data=b""))
+            self._fitting[author].setdefault(report.attempt, kept)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from fdstream.errors import RemoteError
 from fdstream.events import Effects, Ends, Entry, Follow, ReadEnds, Unfollow
 from fdstream.layout import Layout
 from fdstream.log import Lost
-from fdstream.messages import Message, Report
+from fdstream.messages import Message, Report, Signature
 from fdstream.topics import table
 from tests.client.scene import NONCE, SETTINGS, TENSORS, History, extended, only_upload, report_of, trained
 
@@ -34,13 +36,19 @@ class Visitors:
         self.control += map(self.history.pages.control, messages)
 
     def report(
-        self, client: str, number: int, *, failure: str | None = None, round_offset: int | None = None
+        self,
+        client: str,
+        number: int,
+        *,
+        failure: str | None = None,
+        round_offset: int | None = None,
+        **more: Any,
     ) -> int:
         """Somebody reports for a client in the open round; the report's offset."""
         offset = self.control[-1].record.offset if round_offset is None else round_offset
         attempt = b"another's" + len(self.reports).to_bytes(7, "big")
         digests = () if failure else (bytes(16),) * 2
-        made = Report(NONCE, client, attempt, number, offset, 5, {}, 0, {}, digests, failure=failure)
+        made = Report(NONCE, client, attempt, number, offset, 5, {}, 0, {}, digests, failure=failure, **more)
         self.reports.append(self.history.pages.entry(table.reports(number % 2), 0, made))
         return self.reports[-1].record.offset
 
@@ -128,6 +136,28 @@ def test_the_next_visit_reads_only_what_is_new() -> None:
     assert followed == Follow(table.reports(1), 0, 1)
     scene.step_all(scene.reports)
     assert scene.session.standing("bob") is Standing.REPORTED
+
+
+def test_what_others_reports_carry_is_not_kept() -> None:
+    """A thousand clients' small updates would be half a gigabyte."""
+    scene = Visitors()
+    scene.write(scene.history.round_opened(1))
+    tracemalloc.start()
+    for number in range(100):
+        scene.report(f"client-{number}", 1, data=bytes(100_000))
+    scene.answer(scene.read_control("client-3"))
+    scene.reports.clear()
+    kept_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept_bytes < 100 * 5_000
+    assert scene.session.standing("client-3") is Standing.REPORTED
+
+
+def test_who_signs_though_nobody_asks_for_it_has_reported_too() -> None:
+    scene = Visitors()
+    scene.write(scene.history.round_opened(1))
+    scene.report("ada", 1, signature=Signature(bytes(32), bytes(64)))
+    assert scene.visit("ada") is Standing.REPORTED
 
 
 @pytest.mark.parametrize("wrong", ["round", "offset"])
