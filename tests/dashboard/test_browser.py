@@ -94,6 +94,7 @@ def test_a_report_is_a_page_of_its_own(watched: Watched, report: Path) -> None:
     expect(page.locator(".phase")).to_have_text("finished")
     expect(page.locator(".link-state")).to_have_text("saved page")
     expect(page.locator("#facts")).to_contain_text("fedavg")
+    expect(page.locator("#events")).to_contain_text("clients ada, bob joined")
     assert page.locator("#facts code").count() == 7  # a hash a round
     assert page.locator("#timeline .round").count() == 7
     assert page.locator("#curves .line-evaluate").count() == 1

@@ -34,6 +34,6 @@ export function renderEvents(events, view) {
 
 export function eventWords(event) {
   const names = event.names.map((name) => shortened(name, 32)).join(", ");
-  const who = event.count > event.names.length ? `${plural(event.count, event.role)} (${names} …)` : `${event.role} ${names}`;
+  const who = event.count > event.names.length ? `${plural(event.count, event.role)} (${names} …)` : `${event.role}${event.names.length > 1 ? "s" : ""} ${names}`;
   return `${who} ${event.kind}`;
 }

@@ -1,7 +1,7 @@
 // What the federation was opened with, and the hashes that name its models.
 
 import { element, heading, replace } from "./dom.js";
-import { bytes, whole } from "./format.js";
+import { bytes, plural, whole } from "./format.js";
 import { roundsOf } from "./view.js";
 
 export function newFacts(card) {
@@ -38,8 +38,8 @@ function pairs({ settings, config, shards, tensors, elements, chunks, sizes, fin
     ["clients a round", settings.min_clients === settings.max_clients ? whole(settings.min_clients) : `${whole(settings.min_clients)} to ${whole(settings.max_clients)}`],
     ["deadline", `${settings.deadline_seconds} s`],
     ["fraction asked", String(settings.fraction)],
-    ["model", `${whole(elements)} elements in ${whole(tensors)} tensors, ${bytes(sum(sizes.model))}`],
-    ["cut into", `${whole(chunks)} chunks, ${whole(shards)} shards`],
+    ["model", `${plural(elements, "element")} in ${plural(tensors, "tensor")}, ${bytes(sum(sizes.model))}`],
+    ["cut into", `${plural(chunks, "chunk")}, ${plural(shards, "shard")}`],
     ["codecs", `updates ${settings.codec}, models ${settings.model_codec}`],
     ["keeps rounds", settings.keep_rounds ? whole(settings.keep_rounds) : "all"],
     ["seed", String(settings.seed)],
