@@ -1,8 +1,8 @@
 """What librdkafka says of its handles, added up by kind: producers and consumers. Knows its JSON, no handle.
 
 The fields are those of librdkafka's STATISTICS.md. Sums never fall: a handle that was given up keeps what it had
-counted, and so does a broker that librdkafka has dropped from a handle. What is a state of now counts only as long as
-its handle speaks while others do.
+counted, and so does a broker that librdkafka has dropped from a handle. What is a state of now ends with its handle's
+last word, and counts only as long as the handle speaks while others do.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from fdstream.metrics import definitions as d
 from fdstream.metrics.meters import Sample
 from fdstream.topics import table
+from fdstream.topics.handles import GIVEN_UP
 
 QUANTILES = {"0.5": "p50", "0.99": "p99"}
 SILENT_SECONDS = 60.0  # longer than a handle says nothing that is polled
@@ -61,6 +62,8 @@ class _Handle:
             (d.RDKAFKA_QUEUED_BYTES, (kind,)): size_bytes,
         }
         self.round_trips, self.updates = _round_trips(brokers), _updates(document)
+        if GIVEN_UP in document:
+            self.states, self.round_trips, self.updates = dict.fromkeys(self.states, 0.0), {}, {}
 
     def _count(self, brokers: dict[str, dict[_Counted, float]]) -> None:
         for name, last in self._brokers.items():

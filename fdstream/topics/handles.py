@@ -44,6 +44,7 @@ _ANSWER_SECONDS = 5.0
 
 _STATISTICS_INTERVAL = "statistics.interval.ms"
 STATISTICS_MS = "5000"
+GIVEN_UP = "given_up"
 
 _ELECTIONS = (  # what a new topic and a restarted broker answer for a moment; it passes by itself
     KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -77,15 +78,36 @@ def sentence(error: KafkaError, what: str) -> str:
     return f"cannot {what}: {error.str()}."
 
 
+class _Voice:
+    """What one handle says of itself every few seconds; it has a last word when the handle is given up."""
+
+    def __init__(self, heard: Callable[[str], None]) -> None:
+        self._heard = heard
+        self._last: str | None = None
+        self._ended = False
+
+    def say(self, text: str) -> None:
+        if not self._ended:
+            self._last = text
+            self._heard(text)
+
+    def end(self) -> None:
+        self._ended = True
+        if self._last is not None:
+            self._heard(f'{self._last.rstrip().removesuffix("}")}, "{GIVEN_UP}": true}}')
+
+
 class Weather:
     """The errors of one handle's connection. Passing trouble is logged once until it is over.
 
-    `statistics`, if given, hears what producers and consumers say of themselves every few seconds.
+    `statistics`, if given, hears what producers and consumers say of themselves every few seconds. When one is given
+    up its last word is said again, with the field `GIVEN_UP`.
     """
 
     def __init__(self, bootstrap: str, statistics: Callable[[str], None] | None = None) -> None:
         self._bootstrap = bootstrap
         self.statistics = statistics
+        self._voices: dict[int, _Voice] = {}  # by the handle's identity
         self._troubled = False
         self._elections = 0  # errors of elections since something passed
         self._permanent: KafkaError | None = None
@@ -115,6 +137,16 @@ class Weather:
             self._troubled = False
             logger.warning("the broker at %s answers again", self._bootstrap)
 
+    def listen(self, handle: object, voice: _Voice) -> None:
+        """Know whose voice it is."""
+        self._voices[id(handle)] = voice
+
+    def give_up(self, handle: object) -> None:
+        """The handle is used no more."""
+        voice = self._voices.pop(id(handle), None)
+        if voice is not None:
+            voice.end()
+
     def check(self) -> None:
         """Errors: TransportError where waiting cannot help."""
         if self._permanent is not None:
@@ -139,21 +171,24 @@ def _make(kind: Callable[..., Any], settings: Mapping[str, Any], weather: Weathe
         _refuse(error)
 
 
-def _with_statistics(settings: Mapping[str, str], weather: Weather) -> dict[str, Any]:
+def _make_speaking(kind: Callable[..., Any], settings: Mapping[str, str], weather: Weather) -> Any:
     if weather.statistics is None:
-        return dict(settings)
-    return {_STATISTICS_INTERVAL: STATISTICS_MS, **settings, "stats_cb": weather.statistics}
+        return _make(kind, settings, weather)
+    voice = _Voice(weather.statistics)
+    handle = _make(kind, {_STATISTICS_INTERVAL: STATISTICS_MS, **settings, "stats_cb": voice.say}, weather)
+    weather.listen(handle, voice)
+    return handle
 
 
 def make_producer(settings: Mapping[str, str], weather: Weather) -> Producer:
     """Errors: UsageError where librdkafka refuses a setting; it names the property."""
-    producer: Producer = _make(Producer, _with_statistics(settings, weather), weather)
+    producer: Producer = _make_speaking(Producer, settings, weather)
     return producer
 
 
 def make_consumer(settings: Mapping[str, str], weather: Weather) -> Consumer:
     """Errors: UsageError where librdkafka refuses a setting; it names the property."""
-    consumer: Consumer = _make(Consumer, _with_statistics(settings, weather), weather)
+    consumer: Consumer = _make_speaking(Consumer, settings, weather)
     return consumer
 
 

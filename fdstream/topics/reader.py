@@ -117,6 +117,7 @@ class Reader:
     def abandon(self) -> None:
         """Instead of `close` for a reader that is lost."""
         handles = [self._consumer]
+        self._weather.give_up(self._consumer)
         del self._consumer
         abandon(handles)
 
@@ -130,6 +131,7 @@ class Reader:
     def close(self) -> None:
         """Release the connections."""
         self._consumer.close()
+        self._weather.give_up(self._consumer)
 
     def _apply(self) -> None:
         """Bring the assignment to what is wanted.

@@ -101,6 +101,7 @@ class Writer:
 
     def close(self) -> None:
         """Release the connection; records not flushed may be lost."""
+        self._weather.give_up(self._lazy)
         self._lazy = None
 
     # One record
@@ -192,6 +193,7 @@ class Writer:
             self._lazy = None
         logger.debug("nothing was acknowledged for %g s: a new producer", LOST_SECONDS)
         _hand_back(lost[0])
+        self._weather.give_up(lost[0])
         abandon(lost)
 
 

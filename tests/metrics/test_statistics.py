@@ -9,6 +9,7 @@ import pytest
 
 from fdstream.metrics import definitions as d
 from fdstream.metrics.statistics import Statistics
+from fdstream.topics.handles import GIVEN_UP
 
 BROKER = {
     "nodeid": 1,
@@ -98,6 +99,17 @@ def test_what_is_a_state_of_now_counts_as_long_as_its_handle_speaks() -> None:
     assert found[d.RDKAFKA_CONNECTIONS.name, "producer"] == 1
     assert found[d.RDKAFKA_QUEUED_MESSAGES.name, "producer"] == 7
     assert found[d.RDKAFKA_REQUESTS.name, "producer"] == 20
+
+
+def test_a_handle_that_was_given_up_keeps_its_counts_and_has_no_state() -> None:
+    statistics = Statistics()
+    lagging = {"fdstream.a.round-0.updates": [partition(0, hi_offset=9, app_offset=1, fetchq_cnt=2)]}
+    statistics.hear(document("consumer-1", "consumer", lagging, **{GIVEN_UP: True}))
+    found = values(statistics)
+    assert found[d.RDKAFKA_REQUESTS.name, "consumer"] == 10
+    assert found[d.RDKAFKA_CONNECTIONS.name, "consumer"] == 0
+    assert found[d.RDKAFKA_QUEUED_MESSAGES.name, "consumer"] == 0
+    assert not [key for key in found if key[0] in (d.SHARD_LAG.name, d.RDKAFKA_ROUND_TRIP.name)]
 
 
 @pytest.mark.parametrize("client", ['a"b', "a\\", '", "type": "consumer", "ts":5, "x": "', "Hôpital 3"])

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -17,6 +18,7 @@ from fdstream import interrupts
 from fdstream.errors import RemoteError, TransportError, UsageError
 from fdstream.topics import follower, questions, table
 from fdstream.topics.admin import Admin
+from fdstream.topics.handles import GIVEN_UP
 from fdstream.topics.kafka_log import KafkaLog
 from fdstream.topics.settings import CALM_WAIT_MS
 from kafka_cluster import Cluster
@@ -291,6 +293,23 @@ def test_who_looks_calmly_asks_a_few_times_a_second_however_often_something_come
     assert 0 < sum(asked.values()) <= 3 + seconds / (CALM_WAIT_MS / 1000)
     for topic in (table.CONTROL, TOPIC):
         assert [item.offset for item in found if item.topic == topic] == list(range(count))
+
+
+def test_handles_that_are_given_up_say_so_as_their_last_word(kafka: str, federation: str) -> None:
+    words: dict[str, dict[str, Any]] = {}
+
+    def hear(text: str) -> None:
+        found = json.loads(text)
+        words[found["name"]] = found
+
+    often = {"statistics.interval.ms": "50"}
+    log = KafkaLog(kafka, federation, client_id="test", settings=often, statistics=hear)
+    log.follow(TOPIC, 0, 0)
+    log.append(TOPIC, 0, b"x")
+    poll_until(log, lambda _: {word["type"] for word in words.values()} == {"producer", "consumer"})
+    assert not any(GIVEN_UP in word for word in words.values())
+    log.close()
+    assert all(word[GIVEN_UP] and word["brokers"] for word in words.values())
 
 
 def test_logs_join_no_consumer_group(open_log: OpenLog, raw: AdminClient) -> None:
