@@ -34,6 +34,7 @@ PURE = [
     "server/book.py",
     "server/broadcast.py",
     "server/coordinator.py",
+    "server/early.py",
     "server/opening.py",
     "server/parts.py",
     "server/refusals.py",

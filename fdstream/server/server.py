@@ -17,6 +17,7 @@ from fdstream.messages import FederationOpened, Refusal, Report, RoundClosed
 from fdstream.serde.reasons import Reason
 from fdstream.server.book import ACCEPTED, FAILED, ReportBook
 from fdstream.server.coordinator import Coordinator
+from fdstream.server.early import Early
 from fdstream.server.opening import Opening, Proposal
 from fdstream.server.refusals import Refusals
 from fdstream.server.rereading import Room
@@ -49,6 +50,10 @@ class Server:
         self._working_on = 0  # the round that owners and book are for
         self._refusals = Refusals()
         self._follows_shards = False
+        self._fresh: list[ShardOwner] = []  # which follow nothing yet
+        self._fresh_book = False
+        self._early = Early()
+        self._early_topics: tuple[str, ...] = ()
         self._lost: list[Lost] = []  # to be judged once caught up
         self._strategy: Strategy | None = None
         self._room = Room()
@@ -84,7 +89,7 @@ class Server:
     def assign(self, shards: Iterable[int]) -> Effects:
         """The group gave this server these shards. What it loses it still finishes for the round in hand."""
         self.assigned = frozenset(shards)
-        return self._own() + self._duties()
+        return self._own() + self._follow_the_fresh() + self._duties()
 
     def trust(self, trust: Trust) -> Effects:
         """From now on reports of these clients are taken. What a RoundClosing in the log took stays taken."""
@@ -97,7 +102,8 @@ class Server:
 
     def step(self, *events: Event) -> Effects:
         """Take events in, one after another; what to do about them. Duties are asked for once."""
-        return [effect for event in events for effect in self._on(event)] + self._duties()
+        effects = [effect for event in events for effect in self._on(event)]
+        return effects + self._follow_the_fresh() + self._duties()
 
     # Routing
 
@@ -117,6 +123,9 @@ class Server:
 
     def _on_entry(self, entry: Entry) -> Effects:
         topic, partition = entry.record.topic, entry.record.partition
+        if topic in self._early_topics:
+            self._early.keep(entry)
+            return []
         if isinstance(entry.message, Refusal):
             reason = f"{entry.message.reason}: {entry.message.detail}"
             is_new = self._is_new(entry)
@@ -269,7 +278,8 @@ class Server:
         if not self.caught_up or self.ledger.round == 0:
             return []
         effects = self._turn_to_round() if self.ledger.round != self._working_on else []
-        return effects + self._take_up(self.assigned, {}) + self._judge_lost()
+        self._take_up(self.assigned, {})
+        return effects + self._judge_lost()
 
     def _turn_to_round(self) -> Effects:
         opened, entry = self.ledger.round_opened, self.ledger.round_entry
@@ -277,7 +287,7 @@ class Server:
         before = {shard: owner for shard, owner in self.owners.items() if owner.round == opened.round - 1}
         self._working_on = opened.round
         self._strategy, self._room = strategy_of(self.ledger.federation.settings), Room()
-        self.owners = {}
+        self.owners, self._fresh, self._fresh_book = {}, [], True
         signed = self.ledger.federation.settings.signed_reports
         self.book = ReportBook(opened, entry.record.offset, signed=signed, trust=self._trust)
         effects: Effects = []
@@ -286,21 +296,36 @@ class Server:
             self._follows_shards = True
             for shard in self.ledger.layout.active_shards:
                 effects.append(Follow(table.SHARDS, shard, opened.shards_start[shard]))
-        effects.append(Follow(table.reports(self.ledger.slot), 0, opened.reports_start))
-        return effects + self._take_up(self.assigned, before)
+        self._take_up(self.assigned, before)
+        return effects + self._hear_the_early()
 
-    def _take_up(self, shards: Iterable[int], before: dict[int, ShardOwner]) -> Effects:
+    def _hear_the_early(self) -> Effects:
+        """Of this round; whoever gets them takes them in turn, from the start of the round on."""
+        early, self._early = self._early, Early()
+        topics = _written_by_clients(self.ledger.slot)
+        next_slot = table.slot_of(self._working_on + 1, self.ledger.federation.slots)
+        self._early_topics = _written_by_clients(next_slot) if next_slot != self.ledger.slot else ()
+        return [effect for entry in early.taken_by(topics) for effect in self._on_entry(entry)]
+
+    def _take_up(self, shards: Iterable[int], before: dict[int, ShardOwner]) -> None:
         if self.ledger.phase not in _OPEN or not self.ledger.round_opened.training:
-            return []
+            return
         assert self._strategy is not None
-        effects: Effects = []
         for shard in sorted(set(shards) & set(self.ledger.layout.active_shards) - self.owners.keys()):
             owner = ShardOwner(
                 shard, self.ledger, self._strategy, self._new_id, before.get(shard), self._room
             )
             self.owners[shard] = owner
-            effects += owner.begin()
-        return effects
+            self._fresh.append(owner)
+
+    def _follow_the_fresh(self) -> Effects:
+        """What this step took up, from where it has got to: records of a round may stand behind its RoundOpened."""
+        effects: Effects = []
+        if self._fresh_book and self.book is not None:
+            slot = table.slot_of(self._working_on, self.ledger.federation.slots)
+            effects.append(Follow(table.reports(slot), 0, self.book.next_offset))
+        fresh, self._fresh, self._fresh_book = self._fresh, [], False
+        return effects + [effect for owner in fresh for effect in owner.begin()]
 
     @property
     def _shards(self) -> frozenset[int]:
@@ -330,3 +355,7 @@ class Server:
 
 def _told_of(report: Report, outcome: str, offset: int) -> Tell:
     return Tell("report", {"outcome": outcome, "report": report, "offset": offset})
+
+
+def _written_by_clients(slot: int) -> tuple[str, ...]:
+    return (table.updates(slot), table.reports(slot))

@@ -127,7 +127,7 @@ class ShardOwner:
 
     def begin(self) -> Effects:
         """Follow what this round needs."""
-        effects: Effects = [Follow(self._updates_topic, self.shard, self.start)]
+        effects: Effects = [Follow(self._updates_topic, self.shard, self.next_offset)]
         if self._parts is None:
             wanted = self._reader.wanted
             model, state = self._model_topics

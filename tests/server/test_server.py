@@ -17,6 +17,7 @@ from fdstream.messages import (
     ShardResult,
     ShardVerdict,
 )
+from fdstream.server.early import Early
 from fdstream.topics import table
 from tests.server.records import (
     NONCE,
@@ -212,6 +213,38 @@ def test_the_shards_topic_is_followed_once_for_all_rounds() -> None:
 
 
 # A whole round
+
+
+def test_what_comes_before_the_record_that_opens_its_round_is_not_read_again() -> None:
+    """Clients may read RoundOpened sooner; the second chunk, and all reports, come behind it."""
+    scene = joined(federation(), round_opened(), shards={0})
+    chunks = [replace(chunk, round=2) for chunk in ADA.of(0)]
+    scene.read(table.updates(0), [replace(chunks[0], round=1), chunks[0]])  # of the slot's last use, and ours
+    scene.unreadable(table.reports(0))
+    effects = scene.control(closed(), replace(round_opened(2), updates_start=(1, 0)))
+    assert {(table.updates(0), 0, 2), (table.reports(0), 0, 1)} <= set(follows(effects))
+    assert scene.read(table.updates(0), chunks[1:]) == []
+    owner = scene.server.owners[0]
+    assert owner.next_offset == 3
+    assert owner._updates[chunks[0].attempt].digests.keys() == {chunk.index for chunk in chunks}
+
+
+def test_what_comes_in_one_go_with_the_record_that_opens_its_round_is_not_read_again() -> None:
+    scene = joined(federation(), round_opened(), shards={0})
+    scene.control(closed())
+    chunks = [replace(chunk, round=2) for chunk in ADA.of(0)]
+    opened = scene.tape.entry(table.CONTROL, round_opened(2))
+    behind = [scene.tape.entry(table.updates(0), chunk) for chunk in chunks]
+    effects = scene.server.step(opened, *behind, scene.tape.entry(table.reports(0), ADA.report))
+    assert {(table.updates(0), 0, len(chunks)), (table.reports(0), 0, 1)} <= set(follows(effects))
+
+
+def test_of_what_comes_before_its_round_only_so_much_is_kept() -> None:
+    scene = joined(federation(), round_opened(), shards={0})
+    scene.server._early = Early(room_bytes=0)
+    scene.read(table.updates(0), [replace(chunk, round=2) for chunk in ADA.of(0)])
+    effects = scene.control(closed(), round_opened(2))
+    assert (table.updates(0), 0, 0) in follows(effects)
 
 
 def test_one_server_carries_a_round_from_its_opening_to_the_next() -> None:
