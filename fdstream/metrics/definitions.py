@@ -148,8 +148,8 @@ REPORTS = Definition(
 REJECTED = Definition(
     "fdstream_records_rejected_total",
     "counter",
-    "Records that were skipped because something is wrong with them. A server counts what it reads: updates of its "
-    "own shards, all the rest.",
+    "Records that were skipped because something is wrong with them, each once. A server counts what it reads: "
+    "updates of its own shards, all the rest, nothing that lies before a round's start offsets.",
     ALL,
     ("reason",),
 )
@@ -167,8 +167,9 @@ MEMBERS = Definition(
 LOG_BYTES = Definition(
     "fdstream_log_bytes_total",
     "counter",
-    "Bytes of records appended (direction out) and delivered (in). The topics of the ring count together: model, "
-    "state, updates, reports.",
+    "Bytes of records appended (direction out) and delivered (in): each once, and once more where it has to be read "
+    "again, as by a strategy over whole updates. The topics of the ring count together: model, state, updates, "
+    "reports.",
     ALL,
     ("topic", "direction"),
 )

@@ -6,10 +6,12 @@ What is kept for a moment need not be fetched again; what there is no room for i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from fdstream.events import Entry
+
+Place = tuple[str, int]
 
 ROOM_BYTES: Final = 16 << 20
 """Late uploads to a slot that is not in use lie here too, until its next round opens."""
@@ -30,7 +32,9 @@ class Early:
         if self._left_bytes >= 0:
             self._entries.append(entry)
 
-    def taken_by(self, topics: Iterable[str]) -> Iterator[Entry]:
-        """Those of these topics."""
-        wanted = frozenset(topics)
-        return (entry for entry in self._entries if entry.record.topic in wanted)
+    def since(self, starts: Mapping[Place, int]) -> Iterator[Entry]:
+        """Those of these partitions, from an offset on."""
+        for entry in self._entries:
+            start = starts.get((entry.record.topic, entry.record.partition))
+            if start is not None and entry.record.offset >= start:
+                yield entry

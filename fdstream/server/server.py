@@ -49,6 +49,9 @@ class Server:
         self._opening: Opening | None = None
         self._working_on = 0  # the round that owners and book are for
         self._refusals = Refusals()
+        self._refused_until: dict[
+            tuple[str, int], int
+        ] = {}  # one past the last record that could not be read
         self._follows_shards = False
         self._fresh: list[ShardOwner] = []  # which follow nothing yet
         self._fresh_book = False
@@ -144,11 +147,12 @@ class Server:
         return owner.on_model(entry)
 
     def _is_new(self, entry: Entry) -> bool:
-        """Whether it is not among updates that are read again, for what is counted is counted once."""
-        owner = self.owners.get(entry.record.partition)
-        if owner is None or not self._is_of_updates(entry.record.topic):
-            return True
-        return owner.is_new(entry.record.offset)
+        """Whether it is read for the first time: partitions are read in order, and each record is counted once."""
+        place, offset = (entry.record.topic, entry.record.partition), entry.record.offset
+        if offset < self._refused_until.get(place, 0):
+            return False
+        self._refused_until[place] = offset + 1
+        return True
 
     def _pass_over(self, entry: Entry) -> Effects:
         """A record that could not be read still takes its place in the partition."""
@@ -300,12 +304,14 @@ class Server:
         return effects + self._hear_the_early()
 
     def _hear_the_early(self) -> Effects:
-        """Of this round; whoever gets them takes them in turn, from the start of the round on."""
+        """What has come of this round; whoever gets it takes it in turn."""
         early, self._early = self._early, Early()
-        topics = _written_by_clients(self.ledger.slot)
-        next_slot = table.slot_of(self._working_on + 1, self.ledger.federation.slots)
-        self._early_topics = _written_by_clients(next_slot) if next_slot != self.ledger.slot else ()
-        return [effect for entry in early.taken_by(topics) for effect in self._on_entry(entry)]
+        opened, slot = self.ledger.round_opened, self.ledger.slot
+        starts = {(table.updates(slot), shard): start for shard, start in enumerate(opened.updates_start)}
+        starts[table.reports(slot), 0] = opened.reports_start
+        next_slot = table.slot_of(opened.round + 1, self.ledger.federation.slots)
+        self._early_topics = (table.updates(next_slot), table.reports(next_slot)) if next_slot != slot else ()
+        return [effect for entry in early.since(starts) for effect in self._on_entry(entry)]
 
     def _take_up(self, shards: Iterable[int], before: dict[int, ShardOwner]) -> None:
         if self.ledger.phase not in _OPEN or not self.ledger.round_opened.training:
@@ -355,7 +361,3 @@ class Server:
 
 def _told_of(report: Report, outcome: str, offset: int) -> Tell:
     return Tell("report", {"outcome": outcome, "report": report, "offset": offset})
-
-
-def _written_by_clients(slot: int) -> tuple[str, ...]:
-    return (table.updates(slot), table.reports(slot))

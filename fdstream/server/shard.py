@@ -193,10 +193,6 @@ class ShardOwner:
             effects += self._publish(book) + self._result()
         return effects
 
-    def is_new(self, offset: int) -> bool:
-        """Whether a record of the updates partition is read for the first time."""
-        return offset >= max(self.next_offset, self._sought_until)
-
     # Folding
 
     def _end(self) -> int:

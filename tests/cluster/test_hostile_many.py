@@ -96,15 +96,14 @@ def test_ten_thousand_hostile_records_change_nothing(federation: Federation) -> 
 
 
 def wait_until_counted(url: str, unreadable: Counter[str]) -> None:
-    """The server's metrics have every one of them under its reason, beside those of the models that it reads."""
+    """The server's metrics have every one of them under its reason, once."""
 
-    def counted() -> bool:
+    def counted() -> Counter[str]:
         found = scrape(url)
-        return all(
-            found.value(definitions.REJECTED, reason=each) >= count for each, count in unreadable.items()
-        )
+        return Counter({each: int(found.value(definitions.REJECTED, reason=each)) for each in unreadable})
 
-    wait_until(f"{unreadable} to be counted", counted)
+    wait_until(f"{unreadable} to be counted", lambda: counted() >= unreadable)
+    assert counted() == unreadable
 
 
 def check_written_down(topics: Topics, unreadable: Counter[str]) -> None:

@@ -137,6 +137,25 @@ def test_the_next_round_counts_anew() -> None:
     assert len(rejected(effects)) == 1
 
 
+@pytest.mark.parametrize("topic", [table.updates(1), table.reports(1), table.model(1)])
+def test_a_record_that_cannot_be_read_counts_once_however_often_it_is_read(topic: str) -> None:
+    scene = open_round(0)
+    bad = [scene.tape.entry(topic, Refusal("truncated", "")) for _ in range(3)]
+    effects = scene.server.step(*bad[:2], *bad[:2], *bad)
+    assert counts(effects) == [("truncated", 1), ("truncated", 2), ("truncated", 3)]
+    assert [r.offset for r in rejected(effects)] == [0, 1, 2]
+
+
+def test_a_record_that_comes_before_its_round_counts_in_it_once() -> None:
+    scene = open_round(0)
+    scene.unreadable(table.updates(0))  # of the slot's last use
+    bad = scene.tape.entry(table.updates(0), Refusal("truncated", ""))
+    assert counts(scene.server.step(bad)) == []
+    effects = scene.control(closed(), replace(round_opened(2), updates_start=(1, 0)))
+    assert [r.offset for r in rejected(effects)] == [1]
+    assert counts(effects + scene.server.step(bad)) == [("truncated", 1)]
+
+
 def test_a_long_detail_is_cut() -> None:
     scene = open_round(0)
     (found,) = rejected(scene.read(table.reports(1), [Refusal("malformed", "x" * 9999)]))

@@ -62,13 +62,3 @@ def test_who_takes_over_while_the_model_is_made_finds_them_too() -> None:
         (follow,) = all_of(Follow, owned.duties())
         owned.read_again(follow.offset)
     assert weights_in(published(all_of(Upload, owned.duties()))) == moved(3.25)
-
-
-def test_what_is_read_again_is_not_new() -> None:
-    owned = flooded()
-    end = owned.owner.next_offset
-    assert owned.owner.is_new(end)
-    assert not owned.owner.is_new(end - 1)
-    owned.duties()
-    assert owned.owner.next_offset == 0
-    assert not owned.owner.is_new(end - 1)
