@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from fdstream.metrics import definitions as d
@@ -20,7 +21,9 @@ from fdstream.topics import table
 from fdstream.topics.handles import GIVEN_UP
 
 QUANTILES = {"0.5": "p50", "0.99": "p99"}
-SILENT_SECONDS = 60.0  # longer than a handle says nothing that is polled
+SILENT_INTERVALS = 3  # after which a handle that nobody polls is not believed any more
+BUSY_SECONDS = 1.0  # and a busy process polls a little late
+SILENT_SECONDS = 60.0  # where it has spoken only once
 _MICROSECOND = 1e-6
 _FAILURES = ("txerrs", "rxerrs", "req_timeouts")
 _AFTER_NAMES = ('"type": "producer", "ts":', '"type": "consumer", "ts":')
@@ -31,12 +34,21 @@ Place = tuple[str, int]  # topic and partition
 _Counted = tuple[d.Definition, tuple[str, ...]]  # and its labels
 
 
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """What a handle said last, and when; and how long after its word before, if there was one."""
+
+    text: str
+    heard_seconds: float
+    interval_seconds: float | None
+
+
 class _Handle:
     """The last statistics of one handle, and what it has counted in all."""
 
     def __init__(self) -> None:
         self.heard_seconds = 0.0
-        self.gap_seconds = 0.0  # between its last two words that were read
+        self.interval_seconds: float | None = None  # between its last two words
         self.kind = ""
         self.totals: dict[_Counted, float] = {}
         self.states: dict[_Counted, float] = {}
@@ -47,11 +59,18 @@ class _Handle:
         self._brokers: dict[str, dict[_Counted, float]] = {}
         self._before: Counter[_Counted] = Counter()  # counted with brokers that are gone, or that began anew
 
-    def read(self, text: str, heard_seconds: float) -> None:
-        """Its next word."""
-        self.gap_seconds = heard_seconds - self.heard_seconds if self.heard_seconds else 0.0
-        self.heard_seconds = heard_seconds
-        document = json.loads(text)
+    def speaks(self, now_seconds: float) -> bool:
+        """Whether its last word is young enough."""
+        known = self.interval_seconds
+        patience_seconds = SILENT_SECONDS if known is None else SILENT_INTERVALS * known + BUSY_SECONDS
+        return now_seconds - self.heard_seconds <= patience_seconds
+
+    def read(self, word: _Word) -> None:
+        """Its last word."""
+        self.heard_seconds = word.heard_seconds
+        if word.interval_seconds is not None:
+            self.interval_seconds = word.interval_seconds
+        document = json.loads(word.text)
         brokers = list(document["brokers"].values())
         self.kind = kind = document["type"]
         self._count({name: _counts(kind, broker) for name, broker in document["brokers"].items()})
@@ -86,9 +105,8 @@ class Statistics:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()  # never held for long: who hears is in the middle of a round
-        self._words: dict[
-            str, tuple[str, float]
-        ] = {}  # handle -> its last word since somebody asked, and when
+        self._words: dict[str, _Word] = {}  # handle -> its last word since somebody asked
+        self._heard_seconds: dict[str, float] = {}  # handle -> when it spoke last
         self._reading = threading.Lock()
         self._handles: defaultdict[str, _Handle] = defaultdict(_Handle)
 
@@ -99,31 +117,30 @@ class Statistics:
         them makes it no JSON.
         """
         end = max(0, *(text.rfind(mark, 0, _LONGEST_HEAD) for mark in _AFTER_NAMES))
+        name, now_seconds = text[:end], self._monotonic()
         with self._lock:
-            self._words[text[:end]] = "{" + text[end:], self._monotonic()
+            before = self._heard_seconds.get(name)
+            interval_seconds = None if before is None else now_seconds - before
+            self._heard_seconds[name] = now_seconds
+            self._words[name] = _Word("{" + text[end:], now_seconds, interval_seconds)
 
     def samples(self) -> Iterator[Sample]:
         """At a scrape."""
         with self._reading:
             with self._lock:
                 words, self._words = self._words, {}
-            for name, (text, heard_seconds) in words.items():
-                self._handles[name].read(text, heard_seconds)
+            for name, word in words.items():
+                self._handles[name].read(word)
             return iter(list(self._samples()))
 
     def _samples(self) -> Iterator[Sample]:
         handles = list(self._handles.values())
         newest_seconds = max((handle.heard_seconds for handle in handles), default=0.0)
-        speaking = [
-            each
-            for each in handles
-            if newest_seconds - each.heard_seconds <= SILENT_SECONDS + 2 * each.gap_seconds
-        ]
+        speaking = [handle for handle in handles if handle.speaks(newest_seconds)]
         sums: Counter[_Counted] = Counter()
         for handle in handles:
             sums.update(handle.totals)
-        for handle in speaking:
-            sums.update(handle.states)
+            sums.update(handle.states if handle in speaking else dict.fromkeys(handle.states, 0.0))
         for (definition, labels), value in sums.items():
             yield definition, labels, value
         yield from _slowest(speaking)

@@ -112,6 +112,25 @@ def test_a_handle_that_was_given_up_keeps_its_counts_and_has_no_state() -> None:
     assert not [key for key in found if key[0] in (d.SHARD_LAG.name, d.RDKAFKA_ROUND_TRIP.name)]
 
 
+def test_a_handle_that_nobody_polls_is_believed_for_three_of_its_intervals() -> None:
+    now_seconds = 100.0
+    statistics = Statistics(lambda: now_seconds)
+    for _ in range(2):
+        now_seconds += 5
+        for name in ("producer-1", "producer-2"):
+            statistics.hear(document(name, "producer"))
+    found = []
+    for _ in range(4):
+        now_seconds += 5
+        statistics.hear(document("producer-2", "producer"))
+        found.append(values(statistics)[d.RDKAFKA_CONNECTIONS.name, "producer"])
+    assert found == [2, 2, 2, 1]
+    statistics.hear(document("consumer-1", "consumer"))
+    now_seconds += 60
+    statistics.hear(document("consumer-1", "consumer"))
+    assert values(statistics)[d.RDKAFKA_CONNECTIONS.name, "producer"] == 0  # rather than nothing
+
+
 @pytest.mark.parametrize("client", ['a"b', "a\\", '", "type": "consumer", "ts":5, "x": "', "Hôpital 3"])
 def test_whatever_a_client_is_called_its_handles_are_read(client: str) -> None:
     statistics = Statistics()
