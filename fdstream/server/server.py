@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from fdstream.aggregation.strategies import Strategy, strategy_of
 from fdstream.errors import RemoteError
-from fdstream.events import Effects, Ends, Entry, Event, Follow, ReadEnds, Tell, Tick, Uploaded
+from fdstream.events import Effects, Ends, Entry, Event, Follow, ReadEnds, Tell, Tick, Unfollow, Uploaded
 from fdstream.ledger import Ledger, Phase, lost_history
 from fdstream.log import Lost
 from fdstream.messages import FederationOpened, Refusal, Report, RoundClosed
@@ -291,10 +291,10 @@ class Server:
         before = {shard: owner for shard, owner in self.owners.items() if owner.round == opened.round - 1}
         self._working_on = opened.round
         self._strategy, self._room = strategy_of(self.ledger.federation.settings), Room()
+        effects = self._leave(self.owners.keys() - self.assigned)
         self.owners, self._fresh, self._fresh_book = {}, [], True
         signed = self.ledger.federation.settings.signed_reports
         self.book = ReportBook(opened, entry.record.offset, signed=signed, trust=self._trust)
-        effects: Effects = []
         if not self._follows_shards:
             # Once is enough: the ledger keeps what shards say of rounds that it has not heard of yet.
             self._follows_shards = True
@@ -302,6 +302,15 @@ class Server:
                 effects.append(Follow(table.SHARDS, shard, opened.shards_start[shard]))
         self._take_up(self.assigned, before)
         return effects + self._hear_the_early()
+
+    def _leave(self, shards: Iterable[int]) -> Effects:
+        """Others read what is theirs now."""
+        topics = [
+            topic(slot)
+            for slot in range(self.ledger.federation.slots)
+            for topic in (table.updates, table.model, table.state)
+        ]
+        return [Unfollow(topic, shard) for shard in sorted(shards) for topic in topics]
 
     def _hear_the_early(self) -> Effects:
         """What has come of this round; whoever gets it takes it in turn."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fdstream.events import Append, Effects, Ends, Follow, ReadEnds, Tell, Tick, Upload, Uploaded
+from fdstream.events import Append, Effects, Ends, Follow, ReadEnds, Tell, Tick, Unfollow, Upload, Uploaded
 from fdstream.ledger import Phase
 from fdstream.messages import (
     FederationOpened,
@@ -174,8 +174,11 @@ def test_a_shard_that_goes_to_others_is_finished_for_the_round_in_hand_and_no_fu
     scene = joined(federation(), round_opened(), shards={0, 1})
     scene.assign(1)
     assert scene.server.owners.keys() == {0, 1}
-    scene.control(closed(), round_opened(2))
+    effects = scene.control(closed(), round_opened(2))
     assert scene.server.owners.keys() == {1}
+    left = {(effect.topic, effect.partition) for effect in all_of(Unfollow, effects)}
+    assert {(table.updates(slot), 0) for slot in range(table.SLOTS)} <= left
+    assert {partition for _, partition in left} == {0}
 
 
 def test_a_shard_that_comes_in_is_read_from_the_start_of_the_round() -> None:
