@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -285,13 +285,14 @@ class Session:
             self._pins.check(message)
         if isinstance(message, RoundClosing):
             self._refused |= {exclusion.report: exclusion.reason for exclusion in message.refused}
-            return self._hear_refusals()
+            return self._hear_refusals(self._parts)
         return []
 
-    def _hear_refusals(self) -> Effects:
-        """Tell each client here, once, that its report was not taken and why."""
+    def _hear_refusals(self, clients: Iterable[str]) -> Effects:
+        """Tell each of these clients, once, that its report was not taken and why."""
         told: Effects = []
-        for client, part in self._parts.items():
+        for client in clients:
+            part = self._parts[client]
             if part.report in self._refused and part.told_refused != part.report:
                 part.told_refused = part.report
                 facts = {"client": client, "round": self._round, "reason": self._refused[part.report]}
@@ -320,19 +321,31 @@ class Session:
                 return visits.recall()
             if (reports := visits.take_reports(self.clients, self._key)) is not None:
                 self._parts = {client: self._part_of(own) for client, own in reports.items()}
-        return self.receiver.begin() if self.asked() and not self.receiver.receiving else []
+        return self._receive_for(self.clients)
+
+    def _receive_for(self, clients: Iterable[str]) -> Effects:
+        """Get the round's model if one of these clients is asked."""
+        if self.receiver.receiving or not self.ledger.asks_for_reports:
+            return []
+        due = any(self.standing(client) is Standing.DUE for client in clients)
+        return self.receiver.begin() if due else []
 
     def _on_uploaded(self, event: Uploaded) -> Effects:
         kind, what = event.tag[:2]
         if kind == "report":
-            part = self._parts.get(what)
-            if part is not None and event.tag[2] == self._round:
-                part.report, part.uploading = next(iter(event.starts.values())), False
             told = Tell("reported", {"client": what, "round": event.tag[2]})
-            return [told, *self._hear_refusals(), *self._follow_round()]
+            return [told, *self._on_reported(what, event)]
         if what not in self._pending:
             return []
         return [self._upload_report(self._reported(self._pending.pop(what)))]
+
+    def _on_reported(self, client: str, event: Uploaded) -> Effects:
+        """A report is in the log. There may be thousands of clients here, and it is the word of one."""
+        part = self._parts.get(client)
+        if part is None or event.tag[2] != self._round:
+            return []
+        part.report, part.uploading = next(iter(event.starts.values())), False
+        return [*self._hear_refusals([client]), *self._receive_for([client])]
 
     def _reported(self, pending: _Pending) -> Report:
         """The report of an update that is on its way as a whole, or why it is not."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fdstream.client.session import Outcome
+from fdstream.client.session import Outcome, Session, Standing
 from fdstream.digests import chunk_digest, shard_digest
 from fdstream.errors import RemoteError, UsageError
 from fdstream.events import Append, Follow, Tell, Unfollow, Upload, Uploaded
@@ -372,3 +372,26 @@ def test_an_acknowledgement_of_an_earlier_rounds_report_frees_nobody() -> None:
     scene.see(extended(2, 1))
     scene.session.step(Uploaded(late.tag, {0: 0}))
     assert scene.session.due() == []  # this round's report is still on its way
+
+
+def test_what_an_acknowledgement_costs_does_not_grow_with_the_clients_of_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Thousands may share one: what each costs all of them is paid a million times."""
+    judged: list[str] = []
+    standing = Session.standing
+
+    def counted(session: Session, client: str) -> Standing:
+        judged.append(client)
+        return standing(session, client)
+
+    monkeypatch.setattr(Session, "standing", counted)
+    clients = [f"client-{number}" for number in range(50)]
+    scene = Scene(*clients)
+    for client in scene.begin(1):
+        scene.session.report(client, Outcome(failure="tired"))
+    scene.session.release()
+    judged.clear()
+    for offset, client in enumerate(clients):
+        scene.session.step(Uploaded(("report", client, 1), {0: offset}))
+    assert judged == clients
