@@ -42,6 +42,7 @@ from fdstream.weights import (
 
 logger = logging.getLogger("fdstream.client")
 POLL_SECONDS = 0.5
+BETWEEN_SECONDS = 0.1  # at most, while clients that share a connection take turns, if their work allows
 WITHOUT_MEMORY = (
     "this client has no memory of earlier rounds: what the codec left out of its updates then, if it took part, is "
     "lost. Keep clients running, or choose --codec bfloat16"
@@ -209,7 +210,14 @@ class Connection:
     # One task
 
     def _hand_out(self, due: Sequence[str]) -> Iterator[Task]:
+        """To one after another; what came of an earlier one's work does not wait for that of a later one."""
+        turned_seconds = time.monotonic()
         for client in due:
+            if time.monotonic() >= turned_seconds + BETWEEN_SECONDS:
+                self._driver.turn(0)
+                turned_seconds = time.monotonic()
+            if not self.session.is_due(client):
+                continue  # the round went on without it
             yield self._start(client)
             if self._task is not None:
                 raise UsageError(f"round {self._task.round} was not answered: call report() or fail()")

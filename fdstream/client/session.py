@@ -210,6 +210,11 @@ class Session:
         """The clients that are to work on the received model now."""
         return self.asked() if self.receiver.complete else []
 
+    def is_due(self, client: str) -> bool:
+        """Whether this client is one of them."""
+        here = self.ledger.asks_for_reports and self.receiver.complete
+        return here and self.standing(client) is Standing.DUE
+
     def report(self, client: str, outcome: Outcome) -> Effects:
         """Write what a client did: its update's chunks first, its report once they are acknowledged."""
         part = self._parts[client]
@@ -242,7 +247,9 @@ class Session:
         return part is not None and part.uploading
 
     def release(self) -> Effects:
-        """Every due client has handed in its outcome, and every upload is drawn: drop the model."""
+        """Drop the model, if nobody here is asked any more: every upload of those who were is drawn."""
+        if self.asked():
+            return []
         return self.receiver.release(
             stop=self._visits is not None or self.ledger.federation.settings.fraction < 1.0
         )

@@ -62,6 +62,36 @@ def test_several_clients_on_one_connection_each_get_every_task() -> None:
     assert closed.num_clients == 3
 
 
+def test_who_has_trained_need_not_wait_until_the_next_on_its_connection_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Chunks that are acknowledged are followed by their report, though others here still train."""
+    monkeypatch.setattr("fdstream.client.connection.BETWEEN_SECONDS", 0.0)
+    host = Host(min_clients=2, max_clients=2, num_rounds=1)
+    with host.connect("a", "b") as connection:
+        tasks = iter(connection)
+        answer(connection, next(tasks), by=1)
+        assert next(tasks).client == "b"
+        assert [report.client for report in host.reports(1)] == ["a"]
+        connection.fail("tired")
+
+
+def test_a_round_that_goes_on_without_them_is_not_handed_to_the_rest_of_a_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fdstream.client.connection.BETWEEN_SECONDS", 0.0)
+    host = Host(min_clients=1, max_clients=1)
+    names = [f"client-{number:02}" for number in range(40)]
+    handed: list[int] = []
+    with host.connect(*names) as connection:
+        for task in connection:
+            handed.append(task.round)
+            answer(connection, task, by=1)
+    assert handed == sorted(handed)
+    assert all(0 < handed.count(number) < len(names) for number in (1, 2, 3))
+    assert connection.finished is not None
+
+
 def test_who_joins_late_trains_on_the_model_that_others_made() -> None:
     host = Host()
     with host.connect("early") as connection:
