@@ -44,8 +44,16 @@ class Besieged(World):
     def _write_garbage(self) -> None:
         place = self.random.choice(sorted(self.broker.partitions))
         there = self.broker.partitions[place]
+        if place[0] == table.CONTROL and not self._is_open():
+            return  # who could write there before could open the federation, or seem to be a newer server
         goods = [self.random.choice(there).value] if there and self.random.random() < 0.8 else GOODS
         self.broker.append(*place, harmless(place[0], hostile(self.random, goods)), b"")
+
+    def _is_open(self) -> bool:
+        return any(
+            isinstance(decode(record.value), FederationOpened)
+            for record in self.broker.partitions[table.CONTROL, 0]
+        )
 
 
 def check_federation(seed: int, records: int) -> Counter[str]:
