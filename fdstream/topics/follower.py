@@ -87,6 +87,7 @@ class Follower:
     def poll(self, timeout_seconds: float) -> list[Record | Lost]:
         """See `fdstream.log.Log.poll`. Waits on one reader alone. Errors: TransportError, RemoteError."""
         found: list[Record | Lost] = []
+        began_seconds = time.monotonic()
         self._hand_over_the_quiet()
         for reader in self.readers:
             for message in reader.poll(0.0 if found else timeout_seconds):
@@ -94,7 +95,9 @@ class Follower:
             timeout_seconds = 0.0
             if self._weather.misses_a_topic:
                 self._check_topics(reader)
-            if reader.is_lost():
+        waited_seconds = time.monotonic() - began_seconds
+        for reader in self.readers:
+            if reader.is_lost(waited_seconds):
                 self._replace(reader)
         if found:
             self._weather.clear()

@@ -6,7 +6,6 @@ what is read are applied together, at the next `poll`. Topics are named as on th
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -40,7 +39,7 @@ class Reader:
         self._wanted: set[Place] = set()
         self._starting: dict[Place, int] = {}
         self._known_topics: set[str] = set()
-        self._silent_seconds = 0.0  # waited since anything came
+        self._silent_seconds = 0.0  # waited, here or elsewhere, since anything came
 
     @property
     def busy(self) -> bool:
@@ -95,11 +94,9 @@ class Reader:
     def poll(self, timeout_seconds: float) -> list[Message]:
         """What there is, after waiting for the first of it. Errors: TransportError."""
         self._apply()
-        began_seconds = time.monotonic()
         first = self._consumer.poll(timeout_seconds)
         self._weather.check()
         if first is None:
-            self._silent_seconds += time.monotonic() - began_seconds
             return []
         messages = (first, *self._consumer.consume(_BATCH, 0))
         found = [message for message in messages if self._is_of_a_place(message)]
@@ -107,8 +104,13 @@ class Reader:
             self._silent_seconds = 0.0
         return found
 
-    def is_lost(self) -> bool:
-        """Whether it has waited long for nothing and reaches no broker: it will not by itself any more."""
+    def is_lost(self, waited_seconds: float) -> bool:
+        """Whether nothing came for long and it reaches no broker: it will not by itself any more.
+
+        `waited_seconds` have passed in waiting for records since the last time, for its own or another reader's: who
+        does not wait, because it trains, cannot say what came.
+        """
+        self._silent_seconds += waited_seconds
         if self._silent_seconds < LOST_SECONDS or not self._wanted:
             return False
         self._silent_seconds = 0.0

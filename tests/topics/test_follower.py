@@ -7,15 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from fdstream.errors import TransportError
 from fdstream.log import Lost, Record
 from fdstream.topics import follower, reader, table
 from fdstream.topics.follower import Follower
-from fdstream.topics.handles import Weather
+from fdstream.topics.handles import LOST_SECONDS, Weather
 from fdstream.topics.kafka_log import KafkaLog
 from fdstream.topics.reader import Place, Reader
 from fdstream.topics.settings import TAIL_WAIT_MS, reader_settings
@@ -266,7 +267,8 @@ class _Speaker:
         del timeout_seconds
         return [self._said.pop(0)]
 
-    def is_lost(self) -> bool:
+    def is_lost(self, waited_seconds: float) -> bool:
+        del waited_seconds
         return False
 
 
@@ -294,3 +296,60 @@ def test_an_error_of_a_whole_topic_that_stays_is_raised() -> None:
     follower = follower_that_hears(of_the_topic(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     with pytest.raises(TransportError, match=r"cannot read topic p\.round-0\.updates"):
         follower.poll(0)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now_seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_seconds
+
+
+class _Consumer:
+    """Stands for librdkafka's: its partition ends at 0, once, and nothing comes. It reaches brokers, or none."""
+
+    def __init__(self, clock: _Clock, *, ends: bool, reaches_brokers: bool) -> None:
+        self._clock = clock
+        self._ends = ends
+        self._reaches_brokers = reaches_brokers
+
+    def incremental_assign(self, places: list[TopicPartition]) -> None: ...
+
+    def incremental_unassign(self, places: list[TopicPartition]) -> None: ...
+
+    def poll(self, timeout_seconds: float) -> Message | None:
+        self._clock.now_seconds += timeout_seconds
+        if self._ends:
+            self._ends = False
+            return Message(f"p.{TOPIC}", 0, 0, error=KafkaError(KafkaError._PARTITION_EOF))
+        return None
+
+    def consume(self, count: int, timeout_seconds: float) -> list[Message]:
+        del count, timeout_seconds
+        return []
+
+    def list_topics(self, topic: str, timeout: float) -> SimpleNamespace:
+        del timeout
+        if not self._reaches_brokers:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None)})
+
+
+def test_a_reader_that_is_lost_does_not_hide_behind_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first of two is waited on: the silence counts for both."""
+    clock, made = _Clock(), list[_Consumer]()
+
+    def make_consumer(*_: object) -> _Consumer:
+        made.append(_Consumer(clock, ends=not made, reaches_brokers=len(made) != 1))
+        return made[-1]
+
+    monkeypatch.setattr(follower, "time", clock)
+    monkeypatch.setattr(reader, "make_consumer", make_consumer)
+    weather = Weather("b:1")
+    follows = Follower(lambda _: Reader({}, weather), weather, "p.")
+    follows.follow(TOPIC, 0, 0)
+    while len(made) < 3:
+        assert follows.poll(0.5) == []
+        assert clock.now_seconds < follower.QUIET_SECONDS + LOST_SECONDS + 5
+    assert clock.now_seconds >= LOST_SECONDS
