@@ -2,11 +2,13 @@
 
 Who reads a topic, or appends to it, hears that it is gone. Who waits for the word of others does not: those others
 have heard it, and ended. So every process asks now and then: one metadata request for all its topics, on the handle
-that it asks for offsets, and nobody waits for the answer. Knows no federation.
+that it asks for offsets, and nobody waits for the answer. Fleets are large: who has no such handle keeps none for
+this, and those that start at the same moment do not ask at the same. Knows no federation.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
@@ -19,7 +21,7 @@ from fdstream.topics.handles import UNKNOWN, logger
 from fdstream.topics.metadata import ask_for_topics
 from fdstream.topics.questions import Questions, error_of
 
-LOOK_SECONDS = 30.0
+LOOK_SECONDS = 60.0  # the first look comes within them
 _CONFIRM_SECONDS = 5.0  # between looks while a topic is missing
 
 Answers = Mapping[str, Future[TopicDescription]]
@@ -43,7 +45,8 @@ class Presence:
         self._ids: dict[str, str] = {}
         self._missing_since: dict[str, float] = {}  # monotonic seconds
         self._answers: Answers = {}
-        self._due_seconds = 0.0
+        self._made_handle = False  # for a look
+        self._due_seconds = time.monotonic() + random.uniform(0.0, LOOK_SECONDS)
 
     def look(self) -> None:
         """Ask when it is time, judge what was answered; waits for nothing. Errors: TransportError."""
@@ -51,6 +54,7 @@ class Presence:
             answers, self._answers = self._answers, {}
             self._judge(answers)
         elif self._topics and not self._answers and time.monotonic() >= self._due_seconds:
+            self._made_handle |= not self._questions.has_handle
             self._answers = ask_for_topics(self._questions.handle, self._topics)
 
     def _judge(self, answers: Answers) -> None:
@@ -62,7 +66,8 @@ class Presence:
                 self._missed(topic)
             else:  # of a broker, and of rights: whoever uses the topic speaks of them
                 logger.debug("whether topic %s exists is not known: %s", topic, error.str())
-        if all(map(error_of, answers.values())):
+        if self._made_handle or all(map(error_of, answers.values())):
+            self._made_handle = False
             self._questions.close()  # a handle may never find its brokers again
         pause_seconds = min(_CONFIRM_SECONDS, LOOK_SECONDS) if self._missing_since else LOOK_SECONDS
         self._due_seconds = time.monotonic() + pause_seconds

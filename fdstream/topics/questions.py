@@ -75,6 +75,10 @@ class Questions:
         self._leaders_found_at: dict[str, float] = {}  # by topic, for this handle
 
     @property
+    def has_handle(self) -> bool:
+        return self._lazy is not None
+
+    @property
     def handle(self) -> AdminClient:
         """For what is asked once."""
         if self._lazy is None:

@@ -39,6 +39,7 @@ class _Cluster:
         monkeypatch.setattr(presence, "time", self.clock)
         monkeypatch.setattr(presence, "ask_for_topics", self._ask)
         asked = Questions({"bootstrap.servers": "127.0.0.1:9"}, Weather("127.0.0.1:9"))
+        self.questions = asked
         self.presence = Presence(asked, ["ours", "theirs"])
 
     def _ask(self, _: AdminClient, topics: Iterable[str]) -> dict[str, Future[TopicDescription]]:
@@ -71,6 +72,25 @@ def test_one_request_asks_for_all_and_not_often(cluster: _Cluster) -> None:
     for _ in range(100):
         cluster.hear(HERE, presence.LOOK_SECONDS / 10)
     assert cluster.asked == [["ours", "theirs"]] * 10
+
+
+def test_those_who_start_together_do_not_look_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    for _ in range(20):
+        cluster = _Cluster(monkeypatch)
+        while not cluster.asked:
+            cluster.hear(HERE, presence.LOOK_SECONDS / 10)
+        looked.append(round(cluster.clock.now_seconds))
+    assert max(looked) <= 1000 + presence.LOOK_SECONDS + 1
+    assert len(set(looked)) > 3
+
+
+def test_a_connection_is_kept_only_where_there_was_one(cluster: _Cluster) -> None:
+    cluster.hear(HERE)
+    assert not cluster.questions.has_handle
+    handle = cluster.questions.handle
+    cluster.hear(HERE)
+    assert cluster.questions.handle is handle
 
 
 def test_a_topic_that_no_answer_knows_for_a_minute_is_gone(cluster: _Cluster) -> None:
