@@ -131,11 +131,10 @@ class Int8:
 
     def decode(self, data: Payload, dtype: np.dtype[Any], count: int) -> Array:
         found = from_payload(data, np.dtype(np.uint8), _SCALE.itemsize + count)
-        scale = found[: _SCALE.itemsize].view(_SCALE)[0].astype(_arithmetic(dtype))
         steps = found[_SCALE.itemsize :].view(np.int8)
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # a hostile scale; refused where values are checked
+        # A hostile scale is no warning: it is refused where values are checked.
+        with np.errstate(over="ignore", invalid="ignore"):
+            scale = found[: _SCALE.itemsize].view(_SCALE)[0].astype(_arithmetic(dtype))
             values: Array = (steps.astype(scale.dtype) * scale).astype(dtype, copy=False)
         return values
 

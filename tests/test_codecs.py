@@ -231,3 +231,12 @@ def test_a_signalling_nan_is_decoded_without_a_warning(text: str) -> None:
     signalling = {"float32": 0x7F800001, "bfloat16": 0x7F81, "float16": 0x7C01}[text]
     data = signalling.to_bytes(wire.itemsize, "little") * 3
     assert np.isnan(travel.decode(data, np.dtype(np.float64), 3)).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [b"\x00\x00\xa0\x7f", b"\x00\x00\x80\x7f", b"\xff\xff\x7f\xff"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_scale_that_is_no_number_gives_values_and_no_warning(scale: bytes, dtype: str) -> None:
+    """A signalling NaN, an infinity, a scale too large for any step; whoever sums the values looks at them."""
+    values = codec("int8").decode(scale + b"\x7f\x02", np.dtype(dtype), 2)
+    assert not (np.isfinite(values).all() and dtype == "float32")

@@ -9,7 +9,7 @@ import numpy as np
 
 from fdstream.codecs import Codec, codec
 from fdstream.dtypes import DTYPES
-from fdstream.messages import Refusal
+from fdstream.messages import PROTOCOL, FederationOpened, Refusal
 from fdstream.serde.avro import decode, encode
 from fdstream.serde.reasons import Reason
 
@@ -24,6 +24,8 @@ def check_record(value: bytes) -> str:
         assert found.reason in set(Reason), found
         assert found.detail.isprintable(), found
         return str(found.reason)
+    if isinstance(found, FederationOpened) and found.protocol != PROTOCOL:
+        return "a record of another version"  # which this one reads and cannot write
     assert encode(found) == value
     return "a record"
 
