@@ -35,7 +35,10 @@ with the question whether the federation was deleted | it appends again and hear
 `tests/topics/test_writer.py` |
 | the topic model deleted, 93932 | servers that had published and read their model needed the topic for nothing \
 more, and waited for reports of clients that had ended | whoever takes part asks now and then whether all topics \
-are there: `tests/topics/test_presence.py` |"""
+are there: `tests/topics/test_presence.py` |
+| 200 clients that connect at the same moment, 8181 | a federation stood still for ten minutes after a storm of \
+connections. Not seen again; what it led to: a reader that had lost its brokers was not replaced where another was \
+waited on | the silence counts for both: `tests/topics/test_follower.py` |"""
 
 
 def write_report(path: Path, record: Path) -> None:
