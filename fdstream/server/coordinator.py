@@ -242,9 +242,15 @@ class Coordinator:
         )
 
     def _deletions(self, now_seconds: float) -> Effects:
-        """What has been of no use for a while; the last deletion reaches as far as those before it."""
+        """What has been of no use for a while, or will be when no more rounds follow.
+
+        The last deletion reaches as far as those before it.
+        """
+        if not self._forgettable:
+            return []
+        ends = self.ledger.round >= self.ledger.federation.settings.num_rounds
         due: Effects = []
-        while self._forgettable and self._forgettable[0][0] + KEPT_SECONDS <= now_seconds:
+        while self._forgettable and (ends or self._forgettable[0][0] + KEPT_SECONDS <= now_seconds):
             due.append(self._forgettable.popleft()[1])
         return due[-1:]
 

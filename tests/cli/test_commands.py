@@ -22,6 +22,7 @@ NO_COMMANDS = {"_main", "base", "channel", "function", "measuring", "options", "
 WIDTH = 80
 WITHOUT_DEFAULT = {
     "app": "fdstream.examples.linear:app",
+    "chunk-bytes": "1MB",
     "client-id": "ada",
     "data-dir": "folder",
     "data-index": 1,

@@ -171,14 +171,29 @@ def test_a_closing_without_training_that_names_what_is_no_report_closes_with_tho
 # Deleting
 
 
+def seal(bench: Bench, number: int) -> None:
+    """Round r starts at 10 r, its model at 10 r + 1."""
+    model = tuple(replace(part, start=10 * number + 1, state_start=10 * number + 2) for part in MODEL)
+    # Without training, because these pass without verdicts and results; they are deleted all the same.
+    bench.control(round_opened(number, model=model, start=10 * number, training=False))
+    bench.control(replace(closing(), round=number))
+
+
+def test_where_no_more_rounds_follow_nothing_waits_to_be_deleted() -> None:
+    bench = Bench(federation(slots=2, num_rounds=3, keep_rounds=1))
+    for number in (1, 2):
+        seal(bench, number)
+        assert not all_of(DeleteBefore, bench.duties())
+        bench.control(closed(number))
+    seal(bench, 3)
+    assert all_of(DeleteBefore, bench.duties())
+
+
 def deletions(last: int, *, slots: int, **changes: Any) -> dict[tuple[str, int], int]:
-    """What is deleted when round `last` is closed; round r starts at 10 r, its model at 10 r + 1."""
+    """What is deleted when round `last` is closed."""
     bench = Bench(federation(slots=slots, num_rounds=99, **changes))
     for number in range(1, last + 1):
-        model = tuple(replace(part, start=10 * number + 1, state_start=10 * number + 2) for part in MODEL)
-        # Without training, because these pass without verdicts and results; they are deleted all the same.
-        bench.control(round_opened(number, model=model, start=10 * number, training=False))
-        bench.control(replace(closing(), round=number))
+        seal(bench, number)
         assert not all_of(DeleteBefore, bench.duties()), "who looks may be a little late"
         found = all_of(DeleteBefore, bench.duties(SECONDS + KEPT_SECONDS))
         assert not all_of(DeleteBefore, bench.duties(SECONDS + KEPT_SECONDS)), "once"
