@@ -7,4 +7,4 @@ from __future__ import annotations
 
 import os
 
-ALL = int(os.environ.get("FDSTREAM_TEST_SEEDS", "300"))
+ALL = int(os.environ.get("FDSTREAM_TEST_SEEDS", "400"))
