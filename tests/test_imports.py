@@ -48,6 +48,7 @@ PURE = [
     "client/visits.py",
     "client/receiver.py",
     "client/session.py",
+    "client/updates.py",
     "grpc/frames.py",
     "stress/wire.py",
     "status.py",

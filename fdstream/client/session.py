@@ -8,18 +8,15 @@ does the work, and hands back what came out.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from fdstream.aggregation.fixed_point import MAX_WEIGHTED_VALUE, admissible
-from fdstream.client.feedback import Feedback
 from fdstream.client.receiver import Receiver
+from fdstream.client.updates import Update, Updates
 from fdstream.client.visits import Visits
-from fdstream.codecs import WHOLE, for_dtype, seed_of
-from fdstream.digests import chunk_digest, shard_digest
-from fdstream.dtypes import Array, payload
+from fdstream.dtypes import Array
 from fdstream.events import (
     Effects,
     Ends,
@@ -30,8 +27,6 @@ from fdstream.events import (
     Upload,
     Uploaded,
 )
-from fdstream.flat import update_chunks
-from fdstream.layout import ChunkSpec
 from fdstream.ledger import Ledger, Phase, lost_history
 from fdstream.log import Lost
 from fdstream.messages import (
@@ -40,7 +35,6 @@ from fdstream.messages import (
     Report,
     RoundClosing,
     RoundExtended,
-    UpdateChunk,
 )
 from fdstream.topics import table
 from fdstream.trust import NO_PINS, Pins
@@ -81,21 +75,6 @@ class Standing(Enum):
 
 
 @dataclass(slots=True)
-class _Pending:
-    """An update on its way, and the report that will follow it."""
-
-    report: Report
-    digests: list[list[bytes]]  # of the chunks drawn so far, by shard
-    failure: str | None = None
-
-    def finished(self) -> Report:
-        """The report, complete now that the chunks are acknowledged."""
-        if self.failure is not None:
-            return replace(self.report, failure=self.failure)
-        return replace(self.report, digests=tuple(map(shard_digest, self.digests)))
-
-
-@dataclass(slots=True)
 class _Part:
     """One client in one round."""
 
@@ -103,7 +82,7 @@ class _Part:
     extensions_seen: int = 0
     report: int | None = None  # offset of its last report, once acknowledged
     failed: bool = False
-    refusal: str | None = None  # why its last update could not be sent
+    update: Update | None = None  # its last one
     uploading: bool = False
     told_refused: int | None = None  # offset of the report that it heard was refused
 
@@ -125,8 +104,8 @@ class Session:
         self._visits: Visits | None = None  # where it comes and goes
         self._key: bytes | None = None
         self._received = 0  # the last round whose model has come
-        self._pending: dict[bytes, _Pending] = {}  # by attempt
-        self._feedback: defaultdict[str, Feedback] = defaultdict(Feedback)
+        self._pending: dict[bytes, Update] = {}  # by attempt
+        self._updates = Updates(self.ledger)
         self._num_rejected: Counter[str] = Counter()  # by reason
 
     @property
@@ -171,8 +150,7 @@ class Session:
         `key` is the clients' public key: where reports are signed, those that it has not signed are not theirs.
         """
         self.clients, self._key = tuple(clients), key
-        for stranger in self._feedback.keys() - set(clients):
-            del self._feedback[stranger]
+        self._updates.forget_all_but(clients)
         if self._visits is None:
             self._visits = Visits(self.ledger)
         return self._visits.begin()
@@ -220,22 +198,25 @@ class Session:
         part = self._parts[client]
         part.tries += 1
         part.uploading = True
-        part.refusal = None
+        part.update = None
         attempt = self._new_id()
         report = self._report(client, attempt, outcome)
         if outcome.weights is None or outcome.failure is not None:
             return [self._upload_report(report)]
-        pending = _Pending(report, [[] for _ in range(self.ledger.federation.shards)])
-        told, chunks = self._tell_of_lost_memory(client), self._update(pending, outcome.weights)
+        assert self.receiver.assembly is not None
+        part.update = update = self._updates.begin(report)
+        chunks = self._updates.chunks(update, self.receiver.assembly.model, outcome.weights)
+        told = self._tell_of_lost_memory(client)
         if self.ledger.reports_carry_updates:
             carried = b"".join(chunk.data for _, chunk in chunks)
-            return [*told, self._upload_report(replace(self._reported(pending), data=carried))]
-        self._pending[attempt] = pending
+            return [*told, self._upload_report(replace(self._updates.reported(update), data=carried))]
+        self._pending[attempt] = update
         return [*told, Upload(("update", attempt), self.ledger.updates_topic(report.round), chunks)]
 
     def refusal(self, client: str) -> str | None:
         """Why the client's last update was not sent, once its chunks are drawn; None where it was."""
-        return self._parts[client].refusal
+        update = self._parts[client].update
+        return None if update is None else update.failure
 
     def server_refusal(self, client: str) -> str | None:
         """Why the servers did not take the client's last report of this round, if they said so."""
@@ -344,7 +325,7 @@ class Session:
             return [told, *self._on_reported(what, event)]
         if what not in self._pending:
             return []
-        return [self._upload_report(self._reported(self._pending.pop(what)))]
+        return [self._upload_report(self._updates.reported(self._pending.pop(what)))]
 
     def _on_reported(self, client: str, event: Uploaded) -> Effects:
         """A report is in the log. There may be thousands of clients here, and it is the word of one."""
@@ -353,13 +334,6 @@ class Session:
             return []
         part.report, part.uploading = next(iter(event.starts.values())), False
         return [*self._hear_refusals([client]), *self._receive_for([client])]
-
-    def _reported(self, pending: _Pending) -> Report:
-        """The report of an update that is on its way as a whole, or why it is not."""
-        report = pending.finished()
-        if report.failure is None:
-            self._feedback[report.client].reported()
-        return report
 
     # One client
 
@@ -416,41 +390,7 @@ class Session:
         return Upload(("report", report.client, report.round), topic, [(0, report)])
 
     def _tell_of_lost_memory(self, client: str) -> Effects:
-        """A client that starts late or anew, or never stays, owes what it cannot know."""
-        codec, late = self.ledger.codec, self.ledger.round > 1
-        if not (codec.remembers and late) or self._feedback[client].has_sent or self._parts[client].tries > 1:
+        if not self._updates.lacks_memory(client) or self._parts[client].tries > 1:
             return []
-        return [Tell("without memory", {"client": client, "round": self.ledger.round, "codec": codec.text})]
-
-    def _update(self, pending: _Pending, weights: Mapping[str, Array]) -> Iterator[tuple[int, UpdateChunk]]:
-        """The chunks of the update, until one cannot be summed: then the report will say so."""
-        assembly, report = self.receiver.assembly, pending.report
-        assert assembly is not None
-        self._feedback[report.client].begin(report.round)
-        for spec, values in update_chunks(self.ledger.layout, assembly.model, weights):
-            data, sent = self._encoded(report, spec, values)
-            if not admissible(sent, report.num_examples):
-                pending.failure = f"the update is infinite or beyond {MAX_WEIGHTED_VALUE:g} times one example"
-                self._parts[report.client].refusal = pending.failure
-                return
-            pending.digests[spec.shard].append(chunk_digest(data))
-            yield (
-                spec.shard,
-                UpdateChunk(
-                    report.nonce, report.attempt, report.round, spec.index, report.num_examples, data
-                ),
-            )
-
-    def _encoded(self, report: Report, spec: ChunkSpec, values: Array) -> tuple[memoryview, Array]:
-        """A chunk as it travels, and what its readers will take it for."""
-        codec = for_dtype(self.ledger.codec, spec.dtype)
-        if codec is WHOLE:
-            return payload(values), values
-        feedback = self._feedback[report.client]
-        wanted = feedback.wanted(spec.index, values)
-        seed = seed_of(self.ledger.federation.settings.seed, report.client, report.round, spec.index)
-        data = codec.encode(wanted, seed)
-        sent = codec.decode(data, values.dtype, spec.size)
-        if codec.remembers:
-            feedback.left(spec.index, wanted, sent)
-        return data, sent
+        facts = {"client": client, "round": self.ledger.round, "codec": self.ledger.codec.text}
+        return [Tell("without memory", facts)]

@@ -255,11 +255,11 @@ def test_a_visit_ends_with_nothing_followed() -> None:
 
 def test_only_the_client_of_the_visit_keeps_its_memory() -> None:
     scene = Visitors()
-    scene.session._feedback["ada"].has_sent = True
+    scene.session._updates._feedback["ada"].has_sent = True
     scene.session.visit(["ada"])
-    assert scene.session._feedback["ada"].has_sent
+    assert scene.session._updates._feedback["ada"].has_sent
     scene.session.visit(["bob"])
-    assert "ada" not in scene.session._feedback
+    assert "ada" not in scene.session._updates._feedback
 
 
 def test_a_history_that_became_shorter_is_another() -> None:
