@@ -20,6 +20,7 @@ from fdstream.stress.wire import Traffic, queued
 LINK, SUBNET = "eth0", "10.77.0"
 _TOOLS = ("unshare", "nsenter", "ip", "tc")
 _QUIET = "echo 1 2>&- >/proc/sys/net/ipv6/conf/default/disable_ipv6"  # no packets that nobody asked for
+_BRIDGE = ("type", "bridge", "mcast_snooping", "0")  # which would report groups that it joins to its ports
 _UNLIMITED = ("pfifo", "limit", "100000")  # it holds back nothing and drops nothing: it counts
 
 
@@ -72,7 +73,7 @@ def hosts(names: Sequence[str], *, megabits: int | None = None) -> Iterator[tupl
         return
     with ExitStack() as stack:
         switch = stack.enter_context(_namespace())
-        _in(switch, "ip", "link", "add", "switch", "type", "bridge")
+        _in(switch, "ip", "link", "add", "switch", *_BRIDGE)
         _in(switch, "ip", "link", "set", "switch", "up")
         queue = _UNLIMITED if megabits is None else _limited(megabits)
         made = [
@@ -90,7 +91,7 @@ def _refusal() -> str:
     try:
         with _namespace() as pid:
             _in(pid, "ip", "link", "add", "probe", "type", "veth", "peer", "name", LINK)
-            _in(pid, "ip", "link", "add", "switch", "type", "bridge")
+            _in(pid, "ip", "link", "add", "switch", *_BRIDGE)
     except (subprocess.CalledProcessError, OSError):
         return "this user may not make network namespaces; root may"
     return ""
