@@ -81,8 +81,11 @@ def misbehave(fault: object, weights: Weights) -> Any:
     return weights, num_examples, {}
 
 
-def make_app(weights: Weights) -> App:
-    """An app of these initial weights. `fault` in the config makes round 1 go wrong."""
+def make_app(weights: Weights, *, graded: bool = True) -> App:
+    """An app of these initial weights, which servers evaluate if it is `graded`.
+
+    `fault` in the config makes round 1 go wrong.
+    """
     made = App(weights=weights)
 
     @made.train
@@ -97,14 +100,16 @@ def make_app(weights: Weights) -> App:
     def evaluate(weights: Weights, _config: Config) -> tuple[int, Metrics]:
         return 1, spread(weights)
 
-    @made.evaluate_global
     def evaluate_global(weights: Weights, _config: Config) -> Metrics:
         return spread(weights)
 
+    if graded:
+        made.evaluate_global(evaluate_global)
     return made
 
 
 app = make_app(initial_weights(0))
+ungraded = make_app(initial_weights(0), graded=False)
 other = make_app(initial_weights(1))
 wider = make_app(initial_weights(0, width=11))
 wide = make_app(initial_weights(0, WIDE))
