@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from grpc import aio
 
-from fdstream.topics import table
+from fdstream.layout import DEFAULT_CHUNK_BYTES
 
 OPTIONS = (("grpc.max_send_message_length", 1 << 20), ("grpc.max_receive_message_length", 1 << 20))
 CONNECT_SECONDS = 30.0
@@ -79,7 +79,7 @@ class Hub:
 def chunks_of(model_bytes: int) -> list[bytes]:
     """A model of noise, as the payloads of its chunks."""
     data = np.random.default_rng(0).standard_normal(model_bytes // 4, np.float32).tobytes()
-    return [data[start : start + table.CHUNK_BYTES] for start in range(0, len(data), table.CHUNK_BYTES)]
+    return [data[start : start + DEFAULT_CHUNK_BYTES] for start in range(0, len(data), DEFAULT_CHUNK_BYTES)]
 
 
 async def hub(address: str, model_bytes: int, clients: int, rounds: int) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from fdstream.layout import DEFAULT_CHUNK_BYTES
 from fdstream.topics import table
 
 BATCH = 64
@@ -47,8 +48,8 @@ class Floor:
     @property
     def chunks(self) -> list[bytes]:
         """The model, or an update, as values of records."""
-        whole, rest = divmod(self.model_bytes, table.CHUNK_BYTES)
-        return [bytes(table.CHUNK_BYTES)] * whole + [bytes(rest)] * (rest > 0)
+        whole, rest = divmod(self.model_bytes, DEFAULT_CHUNK_BYTES)
+        return [bytes(DEFAULT_CHUNK_BYTES)] * whole + [bytes(rest)] * (rest > 0)
 
     def consumer(self, topic: str) -> Consumer:
         """Reads every partition of the topic from its first record on."""

@@ -133,8 +133,10 @@ class Layout:
     def of(cls, weights: Mapping[str, Array], *, chunk_bytes: int | None, shards: int) -> Layout:
         """The layout of named arrays in the mapping's order; `chunk_bytes` None: even. Raises `UsageError`."""
         try:
-            layout = cls(tensors_of(weights), chunk_bytes or DEFAULT_CHUNK_BYTES, shards)
-            return layout if chunk_bytes else replace(layout, chunk_bytes=layout.even_chunk_bytes)
+            if chunk_bytes is not None:
+                return cls(tensors_of(weights), chunk_bytes, shards)
+            largest = cls(tensors_of(weights), DEFAULT_CHUNK_BYTES, shards)
+            return replace(largest, chunk_bytes=largest.even_chunk_bytes)
         except ValueError as error:
             raise UsageError(f"the model cannot be laid out: {error}") from error
 

@@ -40,7 +40,7 @@ def start_server(
     instruments: Instruments = UNMEASURED,
 ) -> Iterator[ServerRun]:
     """The one server of the federation, ready to `run`. Raises `UsageError`, `TransportError`."""
-    if (plan.chunk_bytes or 0) + _HEAD_BYTES > MAX_FRAME_BYTES:
+    if plan.chunk_bytes is not None and plan.chunk_bytes + _HEAD_BYTES > MAX_FRAME_BYTES:
         raise UsageError(
             f"chunks of {plan.chunk_bytes} bytes do not fit a frame of {MAX_FRAME_BYTES}: lower --chunk-bytes"
         )

@@ -31,7 +31,6 @@ SHARDS = "shards"
 REJECTED = "rejected"
 SLOTS = 2
 DEFAULT_SHARDS = 4
-CHUNK_BYTES = 900 * 1024
 RECORD_BYTES = 1_000_000  # librdkafka's default message.max.bytes, the smallest limit on the way
 
 

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from fdstream import interrupts
 from fdstream.errors import RemoteError, TransportError, UsageError
+from fdstream.layout import DEFAULT_CHUNK_BYTES
 from fdstream.topics import follower, questions, table
 from fdstream.topics.admin import Admin
 from fdstream.topics.handles import GIVEN_UP
@@ -37,7 +38,7 @@ def raw(kafka: str) -> AdminClient:
 
 def test_a_chunk_of_the_default_size_passes_and_a_larger_record_names_the_limit(open_log: OpenLog) -> None:
     log = open_log()
-    log.append(TOPIC, 0, bytes(table.CHUNK_BYTES + 1000))
+    log.append(TOPIC, 0, bytes(DEFAULT_CHUNK_BYTES + 1000))
     log.flush()
     with pytest.raises(
         TransportError, match=r"1100000 bytes .* too large .*chunk-bytes.*max\.message\.bytes"

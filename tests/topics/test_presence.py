@@ -15,25 +15,18 @@ from fdstream.topics.handles import Weather
 from fdstream.topics.kafka_log import KafkaLog
 from fdstream.topics.presence import Presence
 from fdstream.topics.questions import Questions
+from tests.topics.clock import Clock
 from tests.topics.drain import poll_until
 
 HERE, MISSING = None, KafkaError.UNKNOWN_TOPIC_OR_PART
 Answer = int | Uuid | None
 
 
-class _Clock:
-    def __init__(self) -> None:
-        self.now_seconds = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now_seconds
-
-
 class _Cluster:
     """Answers for two topics; each look hears what is next in line for `theirs`, and that `ours` is there."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.clock = _Clock()
+        self.clock = Clock()
         self.asked: list[list[str]] = []
         self.answer: Answer = HERE
         monkeypatch.setattr(presence, "time", self.clock)
