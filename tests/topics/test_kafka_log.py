@@ -24,7 +24,7 @@ from fdstream.topics.kafka_log import KafkaLog
 from fdstream.topics.settings import CALM_WAIT_MS
 from kafka_cluster import Cluster
 from tests.topics.conftest import OpenLog
-from tests.topics.drain import offsets, poll_until, quiet, records
+from tests.topics.drain import DEADLINE_SECONDS, offsets, poll_until, quiet, records
 
 TOPIC = table.updates(0)
 PATIENCE_SECONDS = 30
@@ -334,12 +334,25 @@ def test_federations_do_not_see_each_other(kafka: str, open_log: OpenLog, name: 
     assert quiet(log)
 
 
+def leader_of(cluster: Cluster, topic: str) -> int:
+    """Of its partition 0; a broker hears of a new topic, and of its leader, soon but not at once."""
+    admin, deadline = (
+        AdminClient({"bootstrap.servers": cluster.bootstrap}),
+        time.monotonic() + DEADLINE_SECONDS,
+    )
+    while time.monotonic() < deadline:
+        found = admin.list_topics(timeout=10).topics.get(topic)
+        if found is not None and found.partitions and found.partitions[0].leader > 0:
+            return int(found.partitions[0].leader)
+        admin.poll(0.1)
+    raise AssertionError(f"no broker leads {topic}")
+
+
 def test_a_brokers_death_loses_and_doubles_nothing(kafka3: Cluster, name: str) -> None:
     """The broker that dies leads the partition; both ends wait for the election and go on."""
     with Admin(kafka3.bootstrap, settings={}) as admin:
         admin.create_topics(name, 1, slots=1)
-    raw = AdminClient({"bootstrap.servers": kafka3.bootstrap})
-    leader = raw.list_topics(timeout=10).topics[table.full_name(name, TOPIC)].partitions[0].leader
+    leader = leader_of(kafka3, table.full_name(name, TOPIC))
     writer = KafkaLog(kafka3.bootstrap, name, client_id="test", settings={})
     reader = KafkaLog(kafka3.bootstrap, name, client_id="test", settings={})
     acked: list[int] = []
