@@ -8,7 +8,7 @@ Hosts are network namespaces where this machine has them, so that what each serv
 brought to it, CPU-seconds what its process used, both from the end of the fourth round to the end of the last one, so
 that starting, connecting and sharing out is not in them; of the servers of one federation, the means and the largest.
 
-*Clients.* 10,000 clients with 40 KB each, 500 behind a connection, in 2 processes; and the least that reading their
+*Clients.* 10,000 clients with 40 KB each, in 2 processes with a connection each; and the least that reading their
 updates can take: one consumer that reads as many records of that size from as many partitions, once they are all
 there. The server's memory is compared with that of a server with 100 such clients.
 """
@@ -38,7 +38,7 @@ RAW = [sys.executable, str(Path(__file__).with_name("raw_consumer.py"))]
 SETTLED = 4  # by the end of this round the group has given every server its shards
 CHUNKS, CHUNK = 12, "900KiB"
 CLIENTS, CLIENT_PROCESSES = 50, 2
-SMALL_BYTES, CONNECTION_CLIENTS, FEW = 40_000, 500, 100
+SMALL_BYTES, CONNECTION_CLIENTS, FEW = 40_000, 5_000, 100
 CHUNK_OF_SMALL = "100KB"
 BROKER_HOST, CLIENT_HOST = "broker", "clients"
 READY = "Apache Kafka is ready at "

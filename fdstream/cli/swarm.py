@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from fdstream.cli.param_types import ByteSize, Checked
 from fdstream.messages import MAX_CLIENTS
 
 if TYPE_CHECKING:
-    from fdstream.client.swarm import Swarm
+    from fdstream.client.swarm import OpenLog, Swarm
     from fdstream.instruments import Instruments
     from fdstream.log import Log
 
@@ -109,8 +109,8 @@ def command(ctx: click.Context, /, as_json: bool, federation: str, grpc: bool, *
         print_result(asdict(totals))
 
 
-def over_kafka(where: dict[str, Any], federation: str, instruments: Instruments) -> Callable[[str], Log]:
-    """What opens a log for the client named; returns once the federation's topics exist."""
+def over_kafka(where: dict[str, Any], federation: str, instruments: Instruments) -> OpenLog:
+    """What opens a log for the clients named; returns once the federation's topics exist."""
     from fdstream.client.connect import wait_for_federation
     from fdstream.topics import table
     from fdstream.topics.kafka_log import KafkaLog
@@ -118,17 +118,21 @@ def over_kafka(where: dict[str, Any], federation: str, instruments: Instruments)
     broker, kafka = where["broker"], where["kafka"]
     wait_for_federation(broker, federation, kafka)
 
-    def open_log(client: str) -> Log:
-        statistics = instruments.statistics()
-        needs = table.used_by("client")
+    def open_log(clients: Sequence[str]) -> Log:
         return KafkaLog(
-            broker, federation, client_id=client, settings=kafka, statistics=statistics, needs=needs
+            broker,
+            federation,
+            client_id=clients[0],
+            settings=kafka,
+            statistics=instruments.statistics(),
+            needs=table.used_by("client"),
+            shared=len(clients) > 1,
         )
 
     return open_log
 
 
-def over_grpc(where: dict[str, Any], federation: str, instruments: Instruments) -> Callable[[str], Log]:
+def over_grpc(where: dict[str, Any], federation: str, instruments: Instruments) -> OpenLog:
     """What opens a stream to the server."""
     from fdstream.grpc.stream_log import StreamLog
 

@@ -83,6 +83,7 @@ def connect(
         settings=settings,
         statistics=statistics,
         needs=table.used_by("client"),
+        shared=len(clients) > 1,
     )
     with taking_part(log, clients, config, heartbeat_period_seconds, identity, instruments) as connection:
         yield connection

@@ -25,6 +25,7 @@ from fdstream.log import Log
 from fdstream.weights import UserFunctionError, Weights
 
 logger = logging.getLogger("fdstream.swarm")
+OpenLog = Callable[[Sequence[str]], Log]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,11 @@ class Totals:
 
 def run_swarm(
     swarm: Swarm,
-    open_log: Callable[[str], Log],
+    open_log: OpenLog,
     instruments: Instruments = UNMEASURED,
     identity: Identity = NOBODY,
 ) -> Totals:
-    """Take part until the federation has finished. `open_log` makes a connection for the client it names first.
+    """Take part until the federation has finished. `open_log` makes a connection for the clients named.
 
     One key signs for all of them: a trust list has it once for each name.
 
@@ -129,9 +130,9 @@ class _Worker:
         self._round = 0
         self._received_seconds = 0.0
 
-    def run(self, open_log: Callable[[str], Log], heartbeats: Heartbeats) -> None:
+    def run(self, open_log: OpenLog, heartbeats: Heartbeats) -> None:
         try:
-            log = open_log(self._clients[0])
+            log = open_log(self._clients)
             with (
                 interrupts.heeding(self._stop),
                 Connection(

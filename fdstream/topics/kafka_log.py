@@ -22,6 +22,7 @@ from fdstream.topics.reader import Reader
 from fdstream.topics.settings import (
     CALM_BYTES,
     CALM_WAIT_MS,
+    SHARED_LINGER_MS,
     admin_settings,
     producer_settings,
     reader_settings,
@@ -43,7 +44,8 @@ class KafkaLog:
     TransportError from then on. `statistics` hears what librdkafka says of its handles, as JSON, in the thread that
     polls or appends. Topics that it `needs` must be there as long as it is polled, whether it uses them or not. A
     `calm` log is for who only looks: it asks each broker a few times a second, however often something comes, and so
-    delivers it that much later.
+    delivers it that much later. A `shared` one carries many clients, who append at about the same time: their records
+    share requests, and each is written 5 ms later.
 
     Errors: UsageError for settings that cannot be used; TransportError and RemoteError as above.
     """
@@ -58,11 +60,13 @@ class KafkaLog:
         statistics: Callable[[str], None] | None = None,
         needs: Iterable[str] = (),
         calm: bool = False,
+        shared: bool = False,
     ) -> None:
         self._bootstrap = bootstrap
         self._prefix = table.full_name(federation, "")
         self._client_id = client_id
         self._settings = dict(settings)
+        self._linger_ms = SHARED_LINGER_MS if shared else 0
         self._weather = Weather(bootstrap, statistics)
         self._follower = self._calm_follower() if calm else self._prompt_follower()
         self._writer = Writer(self._make_producer, self._weather)
@@ -191,7 +195,7 @@ class KafkaLog:
         self._questions.close()
 
     def _make_producer(self) -> Producer:
-        settings = producer_settings(self._bootstrap, self._client_id, self._settings)
+        settings = producer_settings(self._bootstrap, self._client_id, self._settings, self._linger_ms)
         return make_producer(settings, self._weather)
 
     def _prompt_follower(self) -> Follower:

@@ -14,6 +14,7 @@ Settings = Mapping[str, str]
 
 TAIL_WAIT_MS = 500
 BURST_WAIT_MS = 10
+SHARED_LINGER_MS = 5  # Kafka's own default
 # Who only looks: all that came within this time, or so much, in one answer. It is how late it is seen, too.
 CALM_WAIT_MS = 250
 CALM_BYTES = 2 * 1024 * 1024
@@ -25,7 +26,6 @@ _SHARED = {
 
 _PRODUCER = {
     "compression.type": "none",
-    "linger.ms": "0",
     "queue.buffering.max.kbytes": str(16 * 1024),
     # A record waits out any outage in the bounded queue, as a reader does; what gives up is the caller.
     "message.timeout.ms": "0",
@@ -92,9 +92,10 @@ def _shared(bootstrap: str, client_id: str, user: Settings) -> dict[str, str]:
     return _SHARED | {"bootstrap.servers": bootstrap, "client.id": client_id}
 
 
-def producer_settings(bootstrap: str, client_id: str, user: Settings) -> dict[str, str]:
-    """For the one producer of a log. Errors: UsageError."""
-    return _shared(bootstrap, client_id, user) | _PRODUCER | dict(user) | _PRODUCER_FIXED
+def producer_settings(bootstrap: str, client_id: str, user: Settings, linger_ms: int = 0) -> dict[str, str]:
+    """For the one producer of a log; a record waits `linger_ms` for others to share a request. Errors: UsageError."""
+    linger = {"linger.ms": str(linger_ms)}
+    return _shared(bootstrap, client_id, user) | _PRODUCER | linger | dict(user) | _PRODUCER_FIXED
 
 
 def reader_settings(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from fdstream.client.connect import wait_for_federation
-from fdstream.client.swarm import Swarm, Totals, Work, run_swarm
+from fdstream.client.swarm import OpenLog, Swarm, Totals, Work, run_swarm
 from fdstream.errors import FederationFailedError, TransportError, UsageError
 from fdstream.examples import synthetic
 from fdstream.layout import TensorSpec
@@ -39,8 +39,8 @@ SIX = Swarm(clients=6, seed=7, work=Work(synthetic=True))
 SWARM_THREADS = ("ThreadPoolExecutor", "fdstream-heartbeats")
 
 
-def logs(kafka: str, federation: str) -> Callable[[str], Log]:
-    return lambda client: KafkaLog(kafka, federation, client_id=client, settings={})
+def logs(kafka: str, federation: str) -> OpenLog:
+    return lambda clients: KafkaLog(kafka, federation, client_id=clients[0], settings={})
 
 
 def serve(kafka: str, federation: str, rounds: int) -> Summary:
@@ -111,8 +111,8 @@ def test_every_client_is_a_member() -> None:
 def test_the_first_error_ends_all_threads() -> None:
     broker = memory_broker()
 
-    def open_log(client: str) -> Log:
-        if client.endswith("3"):
+    def open_log(clients: Sequence[str]) -> Log:
+        if clients[0].endswith("3"):
             raise TransportError("the broker refuses")
         return MemoryLog(broker)
 

@@ -21,7 +21,7 @@ from fdstream.topics import follower, questions, table
 from fdstream.topics.admin import Admin
 from fdstream.topics.handles import GIVEN_UP
 from fdstream.topics.kafka_log import KafkaLog
-from fdstream.topics.settings import CALM_WAIT_MS
+from fdstream.topics.settings import CALM_WAIT_MS, SHARED_LINGER_MS
 from kafka_cluster import Cluster
 from tests.topics.conftest import OpenLog
 from tests.topics.drain import DEADLINE_SECONDS, offsets, poll_until, quiet, records
@@ -311,6 +311,29 @@ def test_handles_that_are_given_up_say_so_as_their_last_word(kafka: str, federat
     assert not any(GIVEN_UP in word for word in words.values())
     log.close()
     assert all(word[GIVEN_UP] and word["brokers"] for word in words.values())
+
+
+def soonest_ack_seconds(log: KafkaLog) -> float:
+    """Of many records, one after the other: how long the quickest took."""
+    return min(ack_seconds(log) for _ in range(50))
+
+
+def ack_seconds(log: KafkaLog) -> float:
+    acked: list[float] = []
+    began_seconds = time.monotonic()
+    log.append(TOPIC, 0, b"x", on_ack=lambda _: acked.append(time.monotonic()))
+    poll_until(log, lambda _: bool(acked))
+    return acked[0] - began_seconds
+
+
+def test_records_wait_for_others_only_where_many_clients_share_a_log(kafka: str, federation: str) -> None:
+    shared, alone = (
+        KafkaLog(kafka, federation, client_id="test", settings={}, shared=shared) for shared in (True, False)
+    )
+    linger_seconds = SHARED_LINGER_MS / 1000
+    assert soonest_ack_seconds(alone) < linger_seconds <= soonest_ack_seconds(shared)
+    shared.close()
+    alone.close()
 
 
 def test_logs_join_no_consumer_group(open_log: OpenLog, raw: AdminClient) -> None:

@@ -54,7 +54,7 @@ def test_users_settings_reach_every_handle_and_beat_the_defaults() -> None:
         admin_settings("b:1", "me", user),
     ):
         assert settings.items() >= (user | {"bootstrap.servers": "b:1"}).items()
-    assert producer_settings("b:1", "me", {"linger.ms": "9"})["linger.ms"] == "9"
+    assert producer_settings("b:1", "me", {"linger.ms": "9"}, 5)["linger.ms"] == "9"
     assert member_settings("b:1", "me", {"session.timeout.ms": "9"}, "g")["session.timeout.ms"] == "9"
 
 
@@ -66,3 +66,7 @@ def test_the_guarantees_settings_are_there() -> None:
     assert (reader["isolation.level"], reader["fetch.wait.max.ms"]) == ("read_uncommitted", "10")
     member = member_settings("b:1", "me", {}, "group")
     assert (member["group.id"], member["partition.assignment.strategy"]) == ("group", "cooperative-sticky")
+
+
+def test_a_record_waits_for_others_only_where_it_is_to() -> None:
+    assert [producer_settings("b:1", "me", {}, *wait)["linger.ms"] for wait in [(), (5,)]] == ["0", "5"]
