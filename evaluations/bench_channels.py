@@ -43,7 +43,7 @@ from kafka_cluster.ports import free_ports
 
 BARE = [sys.executable, str(Path(__file__).with_name("bare_grpc.py"))]
 POINTS = "100x40KB,100x1MB,100x10MB"
-WARM_UP_ROUNDS = 2
+WARM_UP_ROUNDS = 5  # clients connect to each broker they need, and its code for them is compiled
 CHANNELS = ("k", "h", "g", "b", "f")
 BATCH_BYTES = 71  # the head of a batch (61) and of the one record in it
 BFLOAT16 = ("--codec", "bfloat16", "--model-codec", "bfloat16")

@@ -77,7 +77,9 @@ class Scenario:
         """In a few words, for people."""
         size = "digits" if self.workload == "digits" else f"{size_text(self.model_bytes)}, {self.workload}"
         mix = f"{self.local} local clients and {self.functions} functions" if self.functions else ""
-        return f"{mix or f'{self.clients} clients'}, {size}"
+        time = f", {self.train_seconds:g} s of training" if self.train_seconds else ""
+        late = f", {self.stragglers.share:.0%} of the local clients {self.stragglers.seconds:g} s later"
+        return f"{mix or f'{self.clients} clients'}, {size}{time}{late if self.stragglers.share else ''}"
 
 
 @dataclass(frozen=True, slots=True)

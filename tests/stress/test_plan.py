@@ -53,4 +53,6 @@ def test_measured_rounds_follow_the_one_in_which_everybody_connects() -> None:
 def test_titles() -> None:
     assert HUNDRED.title == "100 clients, 1MB, echo"
     assert replace(HUNDRED, local=50, functions=50).title == "50 local clients and 50 functions, 1MB, echo"
+    slower = replace(HUNDRED, train_seconds=0.5, stragglers=Stragglers(0.1, 5))
+    assert slower.title == "100 clients, 1MB, echo, 0.5 s of training, 10% of the local clients 5 s later"
     assert [size_text(size) for size in (40_000, 1_500_000, 10**9, 12)] == ["40KB", "1.5MB", "1GB", "12B"]
