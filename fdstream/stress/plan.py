@@ -13,7 +13,7 @@ CHANNELS = (KAFKA, GRPC)
 WORKLOADS = ("echo", "synthetic", "digits")
 WARM_UP_ROUNDS = 1
 CLIENTS_A_PROCESS = 25
-MOST_CONNECTIONS = 200  # beyond it several clients share one
+MOST_CONNECTIONS = 200  # where there are more clients, those of a process share one
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,13 @@ class Scenario:
     def groups(self, processes: int) -> list[Group]:
         """The local clients, shared out over about so many processes; stragglers have one of their own."""
         slow = math.ceil(self.stragglers.share * self.local)
-        multiplex = math.ceil(self.local / MOST_CONNECTIONS)
         wanted = min(processes, math.ceil((self.local - slow) / CLIENTS_A_PROCESS))
-        quick = [
-            Group(part.start, len(part), multiplex, self.train_seconds)
-            for part in _parts(self.local - slow, wanted)
-        ]
-        late = Group(self.local - slow, slow, multiplex, self.train_seconds + self.stragglers.seconds)
+        quick = [self._group(part, self.train_seconds) for part in _parts(self.local - slow, wanted)]
+        late = self._group(range(self.local - slow, self.local), self.train_seconds + self.stragglers.seconds)
         return quick + ([late] if slow else [])
+
+    def _group(self, part: range, seconds: float) -> Group:
+        return Group(part.start, len(part), len(part) if self.local > MOST_CONNECTIONS else 1, seconds)
 
     @property
     def title(self) -> str:
