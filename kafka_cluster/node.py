@@ -164,13 +164,13 @@ class Node:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder.path,
-                env=_environment(),
+                env=java_environment(),
                 start_new_session=True,
                 pass_fds=(self.folder.lock,),
             )
 
 
-def _environment() -> dict[str, str]:
+def java_environment() -> dict[str, str]:
     """Ours without flags meant for other Java programs; in the C locale Java could not open "größer"."""
     kept = {key: value for key, value in os.environ.items() if key not in _FOREIGN_FLAGS}
     return kept | ({"LC_ALL": "C.UTF-8"} if sys.platform.startswith("linux") else {})

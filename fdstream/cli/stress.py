@@ -80,7 +80,7 @@ class _Channels(click.ParamType[Any]):
     type=click.IntRange(1, MAX_CLIENTS),
     metavar="N",
     default=100,
-    help="How many clients; beyond 200 those of a process share a connection.",
+    help="How many clients. Where more than 200 are local, those of a process share a connection.",
 )
 @click.option(  # local: int | None
     "--local",

@@ -66,10 +66,11 @@ def connect(
                 weights = train(task.weights)
                 fed.report(weights, num_examples=600, metrics={"loss": 0.1})
 
-    `client_id` names this client (several names make several virtual clients on one connection), `config` is
-    merged into each task's config, `kafka` is passed to librdkafka. `key` is the file of a private key that signs
-    reports; `server_key` a file or directory of public keys: only federations of these servers are taken part in.
-    Both may be the keys' own text. `instruments` measure. Raises `UsageError`, `TransportError`.
+    `client_id` names this client (several names make several virtual clients on one connection, whose records wait up
+    to 5 ms for each other), `config` is merged into each task's config, `kafka` is passed to librdkafka. `key` is the
+    file of a private key that signs reports; `server_key` a file or directory of public keys: only federations of
+    these servers are taken part in. Both may be the keys' own text. `instruments` measure. Raises `UsageError`,
+    `TransportError`.
     """
     settings = dict(kafka or {})
     clients = [client_id] if isinstance(client_id, str) else list(client_id or [new_client_id()])

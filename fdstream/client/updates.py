@@ -77,6 +77,7 @@ class Updates:
     def reported(self, update: Update) -> Report:
         """The report of an update that is on its way as a whole, or why it is not."""
         report = update.finished()
+        update.digests.clear()
         if report.failure is None:
             self._feedback[report.client].reported()
         return report

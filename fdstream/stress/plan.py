@@ -13,7 +13,7 @@ CHANNELS = (KAFKA, GRPC)
 WORKLOADS = ("echo", "synthetic", "digits")
 WARM_UP_ROUNDS = 1
 CLIENTS_A_PROCESS = 25
-MOST_CONNECTIONS = 200  # where there are more clients, those of a process share one
+MOST_CONNECTIONS = 200  # where there are more local clients, those of a process share one
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,9 @@ class Scenario:
         size = "digits" if self.workload == "digits" else f"{size_text(self.model_bytes)}, {self.workload}"
         mix = f"{self.local} local clients and {self.functions} functions" if self.functions else ""
         time = f", {self.train_seconds:g} s of training" if self.train_seconds else ""
-        late = f", {self.stragglers.share:.0%} of the local clients {self.stragglers.seconds:g} s later"
-        return f"{mix or f'{self.clients} clients'}, {size}{time}{late if self.stragglers.share else ''}"
+        late, share = self.stragglers, f"{100 * self.stragglers.share:.3g}%"
+        slow = f", {share} of the local clients {late.seconds:g} s later" if late.share * late.seconds else ""
+        return f"{mix or f'{self.clients} clients'}, {size}{time}{slow}"
 
 
 @dataclass(frozen=True, slots=True)

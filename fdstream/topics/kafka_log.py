@@ -45,7 +45,7 @@ class KafkaLog:
     polls or appends. Topics that it `needs` must be there as long as it is polled, whether it uses them or not. A
     `calm` log is for who only looks: it asks each broker a few times a second, however often something comes, and so
     delivers it that much later. A `shared` one carries many clients, who append at about the same time: their records
-    share requests, and each is written 5 ms later.
+    share requests, and each waits up to 5 ms for others.
 
     Errors: UsageError for settings that cannot be used; TransportError and RemoteError as above.
     """

@@ -13,9 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fdstream.cli import main
-from fdstream.cli.swarm import make_swarm
+from fdstream.cli.swarm import make_swarm, over_kafka
 from fdstream.client.connect import wait_for_federation
 from fdstream.client.swarm import Swarm, Work
+from fdstream.instruments import UNMEASURED
 from fdstream.log import Record
 from fdstream.messages import Heartbeat
 from fdstream.serde.avro import decode
@@ -106,3 +107,16 @@ def test_no_broker_is_exit_code_4(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(main, ["swarm", "--broker", "127.0.0.1:1", "--clients", "3"])
     assert result.exit_code == 4
     assert "no broker answered at 127.0.0.1:1" in result.stderr
+
+
+def test_the_records_of_several_clients_share_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+    monkeypatch.setattr("fdstream.client.connect.wait_for_federation", lambda *_: None)
+    monkeypatch.setattr(
+        "fdstream.topics.kafka_log.KafkaLog",
+        lambda *_, client_id, shared, **__: asked.append((client_id, shared)),
+    )
+    open_log = over_kafka({"broker": "nowhere:1", "kafka": {}}, "default", UNMEASURED)
+    open_log(["ada"])
+    open_log(["bob", "cleo"])
+    assert asked == [("ada", False), ("bob", True)]

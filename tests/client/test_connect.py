@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import NoReturn
 
 import pytest
 
@@ -37,3 +38,16 @@ def test_a_broker_that_does_not_answer_is_an_error_that_names_it(nowhere: str) -
 def test_connecting_gives_up_before_anything_is_joined(nowhere: str) -> None:
     with pytest.raises(TransportError, match=nowhere), connect(nowhere, client_id=["a", "b"]):
         pytest.fail("there is nothing to be connected to")
+
+
+@pytest.mark.parametrize("clients", [["ada"], ["ada", "bob"]])
+def test_the_records_of_several_clients_share_requests(
+    clients: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_log(*_: object, shared: bool, **__: object) -> NoReturn:
+        raise RuntimeError(f"shared: {shared}")
+
+    monkeypatch.setattr(module, "wait_for_federation", lambda *_: None)
+    monkeypatch.setattr(module, "KafkaLog", open_log)
+    with pytest.raises(RuntimeError, match=f"shared: {len(clients) > 1}"), connect(client_id=clients):
+        pass

@@ -56,4 +56,7 @@ def test_titles() -> None:
     assert replace(HUNDRED, local=50, functions=50).title == "50 local clients and 50 functions, 1MB, echo"
     slower = replace(HUNDRED, train_seconds=0.5, stragglers=Stragglers(0.1, 5))
     assert slower.title == "100 clients, 1MB, echo, 0.5 s of training, 10% of the local clients 5 s later"
+    rare = replace(HUNDRED, stragglers=Stragglers(0.004, 5))
+    assert rare.title == "100 clients, 1MB, echo, 0.4% of the local clients 5 s later"
+    assert replace(HUNDRED, stragglers=Stragglers(0.1, 0)).title == HUNDRED.title
     assert [size_text(size) for size in (40_000, 1_500_000, 10**9, 12)] == ["40KB", "1.5MB", "1GB", "12B"]
