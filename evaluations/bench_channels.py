@@ -3,13 +3,13 @@
     python evaluations/bench_channels.py [--points 100x40KB,100x1MB] [--blocks 4] [--rounds 6]
 
 (k) fdstream over Kafka; (h) the same with bfloat16 both ways; (g) fdstream over its gRPC channel; (b)
-`evaluations/bare_grpc.py`, which moves the bytes and adds them up and knows no protocol; (f) `evaluations/floor.py`,
-which moves them through the same Kafka and does not even add them up: what (k) could be at best. All: one server's
-process and one process with a thread or a stream, and a connection, for each client; `--work echo`; 4 shards. Blocks
-alternate, so that a busy machine disturbs all alike; the first rounds of a block are left out. A round of fdstream
-lasts from one "round closed" in the server's log to the next, a round of (b) and (f) from the first byte of the model
-to the last update's last byte. Egress is what servers wrote to the broker for one round of (k), records with their
-batches' heads, divided by the model's bytes.
+`evaluations/bare_grpc.py`, which moves the bytes and adds them up and knows no protocol; (f)
+`evaluations/floor.py`, which moves them through the same Kafka and does not even add them up: what (k) could be at
+best. All: one server's process and one process with a thread or a stream, and a connection, for each client;
+`--work echo`; 4 shards. Blocks alternate, so that a busy machine disturbs all alike; the first five rounds of a
+block are left out. A round of fdstream lasts from one "round closed" in the server's log to the next, a round of
+(b) and (f) from the first byte of the model to the last update's last byte. Egress is what servers wrote to the
+broker for one round of (k), records with their batches' heads, divided by the model's bytes.
 
 Every measurement is kept in the JSON file beside the page. With --add what it holds counts too: so many short calls,
 each with a broker of its own, make one table.
@@ -43,7 +43,7 @@ from kafka_cluster.ports import free_ports
 
 BARE = [sys.executable, str(Path(__file__).with_name("bare_grpc.py"))]
 POINTS = "100x40KB,100x1MB,100x10MB"
-WARM_UP_ROUNDS = 5  # clients connect to each broker they need, and its code for them is compiled
+WARM_UP_ROUNDS = 5  # over Kafka the first rounds of a federation are longer
 CHANNELS = ("k", "h", "g", "b", "f")
 BATCH_BYTES = 71  # the head of a batch (61) and of the one record in it
 BFLOAT16 = ("--codec", "bfloat16", "--model-codec", "bfloat16")

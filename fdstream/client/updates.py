@@ -28,12 +28,6 @@ class Update:
     digests: list[list[bytes]]  # of the chunks drawn so far, by shard
     failure: str | None = None  # why it cannot be sent
 
-    def finished(self) -> Report:
-        """The report, complete now that the chunks are acknowledged."""
-        if self.failure is not None:
-            return replace(self.report, failure=self.failure)
-        return replace(self.report, digests=tuple(map(shard_digest, self.digests)))
-
 
 class Updates:
     """Those of the clients behind one connection, each with its own memory of what it owes."""
@@ -76,11 +70,12 @@ class Updates:
 
     def reported(self, update: Update) -> Report:
         """The report of an update that is on its way as a whole, or why it is not."""
-        report = update.finished()
-        update.digests.clear()
-        if report.failure is None:
-            self._feedback[report.client].reported()
-        return report
+        if update.failure is not None:
+            return replace(update.report, failure=update.failure)
+        self._feedback[update.report.client].reported()
+        digests = tuple(map(shard_digest, update.digests))
+        update.digests.clear()  # a client's last update is kept for why it failed
+        return replace(update.report, digests=digests)
 
     def _encoded(self, report: Report, spec: ChunkSpec, values: Array) -> tuple[memoryview, Array]:
         """A chunk as it travels, and what its readers will take it for."""

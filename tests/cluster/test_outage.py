@@ -70,6 +70,7 @@ def scraped(url: str, is_awaited: Callable[[float], bool]) -> Scrape:
 
 def check_course(before: Scrape, during: Scrape, after: Scrape) -> None:
     """Whoever scrapes is answered all the time, hears of the loss, and finds that no sum fell."""
+    assert _connections(during) < _connections(before) <= _connections(after)
     for counted in (d.RDKAFKA_REQUESTS, d.RDKAFKA_BYTES, d.RDKAFKA_ERRORS, d.RDKAFKA_DISCONNECTS):
         for labels in before.of(counted.name):
             own = {name: labels[name] for name in counted.labels}

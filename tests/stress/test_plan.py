@@ -22,6 +22,7 @@ def test_every_client_is_in_one_group(clients: int, share: float) -> None:
     assert sorted(numbers) == list(range(clients))
     slow = sum(group.count for group in groups if group.seconds == 5.5)
     assert slow == -(-clients * share // 1)
+    assert sum(-(-group.count // group.multiplex) for group in groups) <= 200 + len(groups)
     alone = clients <= 200
     assert {group.multiplex for group in groups} == ({1} if alone else {group.count for group in groups})
 
