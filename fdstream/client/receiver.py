@@ -1,7 +1,8 @@
 """Receives the global model of the current round, verified. Pure: entries in, effects out.
 
-Chunks of the next model arrive while its RoundOpened is still being written. They are kept up to a bound, so that
-nothing is fetched twice; beyond it they are dropped and read again from the offset that RoundOpened names.
+Chunks of the next model arrive while its RoundOpened is still being written, while others still report. They are
+kept up to a bound, so that nothing is fetched twice; beyond it they are dropped and read again from the offset that
+RoundOpened names.
 """
 
 from __future__ import annotations
@@ -47,18 +48,20 @@ class Receiver:
         """Whether the model of the current round is here, every shard checked."""
         return self.receiving and self.assembly is not None and not self.assembly.missing_shards
 
-    def begin(self) -> Effects:
-        """Turn to the ledger's current round: take what came early, follow the rest."""
+    def begin(self, *, ahead: bool) -> Effects:
+        """Turn to the ledger's current round: take what came early, follow the rest.
+
+        `ahead`: read the next model as it comes, too. Where a round has used its slot before, that is followed.
+        """
         self._round = self.ledger.round
         ledger = self.ledger
         self.assembly = Assembly(ledger.layout, ledger.round_opened.model, ledger.model_codec)
         early, self._early, self._early_bytes = self._early, {}, 0
-        shards = self.ledger.layout.active_shards
         return [
             effect
-            for shard in shards
-            for effect in self._begin(shard, early.get((table.model(self.ledger.slot), shard)))
-        ]
+            for shard in ledger.layout.active_shards
+            for effect in self._begin(shard, early.get((table.model(ledger.slot), shard)))
+        ] + (self._follow_next() if ahead else [])
 
     def release(self, *, stop: bool) -> Effects:
         """Forget the model: it has been used. With `stop` read no model until one is asked for."""
@@ -96,6 +99,20 @@ class Receiver:
         place = {"topic": lost.topic, "partition": lost.partition, "offset": lost.offset}
         return [Tell("model lost", place | {"round": self._round})]
 
+    def _follow_next(self) -> Effects:
+        """From its start, the slot of the next round, if that is the first in it."""
+        ledger, number = self.ledger, self.ledger.next_round
+        slots = ledger.federation.slots
+        if number > slots:
+            return []
+        topic = table.model(table.slot_of(number, slots))
+        missing = [shard for shard in ledger.layout.active_shards if (topic, shard) not in self._followed]
+        return [self._follow(topic, shard, 0) for shard in missing]
+
+    def _follow(self, topic: str, shard: int, offset: int) -> Follow:
+        self._followed.add((topic, shard))
+        return Follow(topic, shard, offset)
+
     def _begin(self, shard: int, early: _Early | None) -> Effects:
         assert self.assembly is not None
         offset = self.ledger.round_opened.model[shard].start
@@ -105,9 +122,7 @@ class Receiver:
                 self.on_chunk(entry)
         if shard not in self.assembly.missing_shards:
             return []
-        topic = table.model(self.ledger.slot)
-        self._followed.add((topic, shard))
-        return [Follow(topic, shard, offset)]
+        return [self._follow(table.model(self.ledger.slot), shard, offset)]
 
     def _keep(self, entry: Entry) -> None:
         early = self._early.setdefault((entry.record.topic, entry.record.partition), _Early())

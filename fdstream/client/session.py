@@ -231,9 +231,12 @@ class Session:
         """Drop the model, if nobody here is asked any more: every upload of those who were is drawn."""
         if self.asked():
             return []
-        return self.receiver.release(
-            stop=self._visits is not None or self.ledger.federation.settings.fraction < 1.0
-        )
+        return self.receiver.release(stop=not self._takes_every_model)
+
+    @property
+    def _takes_every_model(self) -> bool:
+        """Who comes and goes, and who is not always asked, reads a model when it needs one."""
+        return self._visits is None and self.ledger.federation.settings.fraction == 1.0
 
     # Events
 
@@ -316,7 +319,7 @@ class Session:
         if self.receiver.receiving or not self.ledger.asks_for_reports:
             return []
         due = any(self.standing(client) is Standing.DUE for client in clients)
-        return self.receiver.begin() if due else []
+        return self.receiver.begin(ahead=self._takes_every_model) if due else []
 
     def _on_uploaded(self, event: Uploaded) -> Effects:
         kind, what = event.tag[:2]

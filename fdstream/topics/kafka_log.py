@@ -27,10 +27,9 @@ from fdstream.topics.settings import (
     producer_settings,
     reader_settings,
 )
+from fdstream.topics.turns import Turns
 from fdstream.topics.writer import Writer
 
-_SLICE_SECONDS = 0.005
-_LONGEST_SLICE_SECONDS = 0.08
 _LONGEST_WAIT_SECONDS = 1.0
 _OFFSETS_TIMEOUT_SECONDS = 2.0
 
@@ -73,7 +72,7 @@ class KafkaLog:
         self._questions = Questions(admin_settings(bootstrap, client_id, settings), self._weather)
         self._presence = Presence(self._questions, (self._prefix + topic for topic in needs))
         self._partitions: dict[str, int] = {}
-        self._slice_seconds = _SLICE_SECONDS
+        self._turns = Turns()
         producer_settings(bootstrap, client_id, self._settings)
 
     # Appending
@@ -111,29 +110,33 @@ class KafkaLog:
         while True:
             interrupts.check()
             self._presence.look()
+            began_seconds = time.monotonic()
             called = self._writer.settle()
-            remaining = 0.0 if called else max(0.0, deadline - time.monotonic())
-            found = self._wait(remaining)
-            self._slice_seconds = min(2 * self._slice_seconds, _LONGEST_SLICE_SECONDS)
+            remaining = 0.0 if called else max(0.0, deadline - began_seconds)
+            wait_seconds = min(remaining, self._longest_wait_seconds)
+            found = self._wait(wait_seconds)
             if found or remaining == 0.0:
-                self._slice_seconds = _SLICE_SECONDS
+                self._turns.restart()
                 return found
+            self._turns.extend(time.monotonic() - began_seconds - wait_seconds)
 
-    def _wait(self, remaining_seconds: float) -> list[Record | Lost]:
-        """Wait on one handle, in slices where another has something to say too; longer ones the longer nothing comes.
+    @property
+    def _longest_wait_seconds(self) -> float:
+        """In turns where another handle has something to say too."""
+        takes_turns = self._writer.awaited or len(self._follower.readers) > 1
+        return self._turns.seconds if takes_turns else _LONGEST_WAIT_SECONDS
 
-        Acknowledgements before records: whoever waits for one can go on only when it is there.
-        """
-        readers = self._follower.readers
+    def _wait(self, seconds: float) -> list[Record | Lost]:
+        """Wait on one handle. For acknowledgements before records: whoever waits for one goes on when it is there."""
+        follows = bool(self._follower.readers)
         if self._writer.awaited:
-            found = self._follower.poll(0.0) if readers else []
+            found = self._follower.poll(0.0) if follows else []
             if not found:
-                self._writer.wait(min(remaining_seconds, self._slice_seconds))
+                self._writer.wait(seconds)
             return found
-        if readers:
-            longest = _LONGEST_WAIT_SECONDS if len(readers) == 1 else _SLICE_SECONDS
-            return self._follower.poll(min(remaining_seconds, longest))
-        time.sleep(min(remaining_seconds, _LONGEST_WAIT_SECONDS))
+        if follows:
+            return self._follower.poll(seconds)
+        time.sleep(seconds)
         return []
 
     # Offsets

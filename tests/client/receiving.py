@@ -32,9 +32,9 @@ class Reader:
                 self.ledger.fold(self.history.pages.control(message))
         assert self.ledger.fold(self.history.pages.control(self.history.round_opened(number)))
 
-    def begin(self, number: int) -> Effects:
+    def begin(self, number: int, *, ahead: bool = False) -> Effects:
         self.open(number)
-        return self.receiver.begin()
+        return self.receiver.begin(ahead=ahead)
 
     def read(self, entries: Iterable[Entry]) -> None:
         for entry in entries:

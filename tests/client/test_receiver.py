@@ -22,6 +22,34 @@ def test_a_round_is_followed_from_the_offsets_that_control_names() -> None:
     assert reader.begin(3) == [Follow(TOPICS[1], 0, 3), Follow(TOPICS[1], 1, 2)]
 
 
+def test_ahead_the_slot_that_no_round_has_used_is_followed_from_its_start_once() -> None:
+    reader = Reader()
+    reader.history.publish(2)
+    ahead = [Follow(TOPICS[0], 0, 0), Follow(TOPICS[0], 1, 0)]
+    assert reader.begin(1, ahead=True) == [Follow(TOPICS[1], 0, 0), Follow(TOPICS[1], 1, 0), *ahead]
+    assert reader.receiver.begin(ahead=True) == [Follow(TOPICS[1], 0, 0), Follow(TOPICS[1], 1, 0)]
+    reader.read(reader.history.chunks[2])
+    assert reader.begin(2, ahead=True) == []
+    reader.assert_has(2)
+    assert reader.receiver.release(stop=True) == [
+        Unfollow(topic, shard) for topic in TOPICS for shard in (0, 1)
+    ]
+
+
+def test_a_slot_that_a_round_has_used_is_not_read_from_its_start() -> None:
+    """There the model of an earlier round lies."""
+    reader = Reader()
+    reader.open(1)
+    assert {effect.topic for effect in reader.begin(2, ahead=True) if isinstance(effect, Follow)} == {
+        TOPICS[0]
+    }
+
+
+def test_a_ring_of_one_slot_has_nothing_ahead() -> None:
+    reader = Reader(slots=1)
+    assert reader.begin(1, ahead=True) == [Follow(TOPICS[0], 0, 0), Follow(TOPICS[0], 1, 0)]
+
+
 def test_the_model_is_complete_with_its_last_chunk() -> None:
     reader = Reader()
     reader.begin(1)
@@ -38,7 +66,7 @@ def test_a_newer_round_makes_the_model_stale() -> None:
     reader.read(reader.history.chunks[1])
     reader.open(2)
     assert (reader.receiver.receiving, reader.receiver.complete) == (False, False)
-    reader.receiver.begin()
+    reader.receiver.begin(ahead=False)
     reader.read(reader.history.chunks[1])
     assert not reader.receiver.complete
     reader.read(reader.history.chunks[2])
@@ -106,7 +134,7 @@ def test_a_released_model_can_be_had_again_in_its_round() -> None:
     reader.begin(1)
     reader.read(reader.history.chunks[1])
     reader.receiver.release(stop=False)
-    assert reader.receiver.begin() == [Follow(TOPICS[1], 0, 0), Follow(TOPICS[1], 1, 0)]
+    assert reader.receiver.begin(ahead=False) == [Follow(TOPICS[1], 0, 0), Follow(TOPICS[1], 1, 0)]
     reader.read(reader.history.chunks[1])
     reader.assert_has(1)
 

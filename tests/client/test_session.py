@@ -39,7 +39,7 @@ def finished(scene: Scene, *, failed: bool = False) -> FederationFinished:
 
 def test_a_client_is_due_once_the_model_is_whole() -> None:
     scene = Scene("a")
-    assert scene.open(1) == [Follow(table.model(1), 0, 0), Follow(table.model(1), 1, 0)]
+    assert scene.open(1) == [Follow(table.model(slot), shard, 0) for slot in (1, 0) for shard in (0, 1)]
     *most, last = scene.history.chunks[1]
     scene.read(most)
     assert scene.session.due() == []
@@ -100,7 +100,7 @@ def test_an_acknowledgement_counts_once() -> None:
 
 def test_a_report_has_a_digest_for_every_shard_those_without_chunks_included() -> None:
     scene = Scene("a", shards=7)
-    assert scene.open(1) == [Follow(table.model(1), shard, 0) for shard in range(5)]
+    assert scene.open(1) == [Follow(table.model(slot), shard, 0) for slot in (1, 0) for shard in range(5)]
     scene.receive(1)
     digests = scene.answer("a", trained(1)).digests
     assert digests[5:] == (shard_digest(()), shard_digest(()))

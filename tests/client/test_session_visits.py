@@ -292,7 +292,7 @@ def test_a_session_that_stays_asks_for_no_ends() -> None:
     assert session.begin() == [Follow(table.CONTROL, 0, 0)]
     scene.write(scene.history.round_opened(1))
     effects = [effect for entry in scene.control for effect in session.step(entry)]
-    assert effects == [Follow(table.model(1), shard, 0) for shard in (0, 1)]
+    assert effects == [Follow(table.model(slot), shard, 0) for slot in (1, 0) for shard in (0, 1)]
 
 
 def test_trained_outcomes_go_out_as_ever() -> None:
