@@ -116,9 +116,8 @@ class KafkaLog:
             wait_seconds = min(remaining, self._longest_wait_seconds)
             found = self._wait(wait_seconds)
             if found or remaining == 0.0:
-                self._turns.restart()
                 return found
-            self._turns.extend(time.monotonic() - began_seconds - wait_seconds)
+            self._turns.note(time.monotonic() - began_seconds - wait_seconds)
 
     @property
     def _longest_wait_seconds(self) -> float:

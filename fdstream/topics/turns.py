@@ -12,27 +12,24 @@ SHORTEST_SECONDS: Final = 0.005
 LONGEST_SECONDS: Final = 0.2
 # A hundred clients that share two cores, each looking two hundred times a second, left nothing to what they wait for.
 TIMES_LOOKING: Final = 20
+_WEIGHT = 1 / 8  # of the last look in their mean
 
 
 class Turns:
-    """Longer ones the longer nothing comes, and none shorter than `TIMES_LOOKING` times what looking takes.
+    """None is shorter than `TIMES_LOOKING` times what looking takes, up to a bound.
 
     Looking takes long where processors are busy, and then it would keep them so.
     """
 
     def __init__(self) -> None:
-        self.seconds = SHORTEST_SECONDS
-        self._shortest_seconds = SHORTEST_SECONDS
+        self._looking_seconds = 0.0  # mean of the last looks
 
-    def extend(self, looking_seconds: float) -> None:
+    @property
+    def seconds(self) -> float:
+        """How long the next turn may last."""
+        return max(TIMES_LOOKING * self._looking_seconds, SHORTEST_SECONDS)
+
+    def note(self, looking_seconds: float) -> None:
         """Nothing came in a turn, and so long was spent beside it: on looking, and on being late."""
-        self._shortest_seconds = _within_bounds(TIMES_LOOKING * looking_seconds)
-        self.seconds = _within_bounds(max(2 * self.seconds, self._shortest_seconds))
-
-    def restart(self) -> None:
-        """Something came, and more may follow."""
-        self.seconds = self._shortest_seconds
-
-
-def _within_bounds(seconds: float) -> float:
-    return min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS)
+        within_bounds = min(max(looking_seconds, 0.0), LONGEST_SECONDS / TIMES_LOOKING)
+        self._looking_seconds += _WEIGHT * (within_bounds - self._looking_seconds)
