@@ -88,15 +88,15 @@ class _Stream:
 
     async def run(self) -> None:
         """Until the client leaves."""
-        self._store.listen(self._wake)
         sender = asyncio.ensure_future(self._send())
         try:
             await self._hear()
         except FdstreamError as error:
             await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         finally:
-            self._store.leave(self._wake)
             sender.cancel()
+            for place in list(self._positions):
+                self._unfollow(place)
 
     async def _hear(self) -> None:
         greeted = False
@@ -124,15 +124,20 @@ class _Stream:
                 offset = self._store.append(frame.topic, frame.partition, frame.value, frame.key)
                 self._answers.append(frames.Ack(frame.number, offset))
             case frames.Follow():
+                self._store.listen((frame.topic, frame.partition), self._wake)
                 self._positions[frame.topic, frame.partition] = frame.offset
             case frames.Unfollow():
-                self._positions.pop((frame.topic, frame.partition), None)
+                self._unfollow((frame.topic, frame.partition))
             case frames.Ask():
                 found = (self._store.ends if frame.ends else self._store.starts)(frame.topic)
                 self._answers.append(frames.Offsets(frame.number, tuple(found)))
             case _:
                 raise TransportError(f"a client sent a {type(frame).__name__}, which only servers send")
         self._news.set()
+
+    def _unfollow(self, place: Place) -> None:
+        if self._positions.pop(place, None) is not None:
+            self._store.leave(place, self._wake)
 
     async def _send(self) -> None:
         while True:
@@ -152,7 +157,7 @@ class _Stream:
         for place, position in list(self._positions.items()):
             found = self._store.read(place, position, _MOST_AT_ONCE)
             if isinstance(found, Lost):
-                del self._positions[place]
+                self._unfollow(place)
                 due.append(frames.encode(frames.Gone(*place, position)))
             else:
                 self._positions[place] = position + len(found)

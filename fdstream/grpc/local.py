@@ -23,7 +23,6 @@ class LocalLog:
         self._positions: dict[Place, int] = {}
         self._acked: deque[tuple[OnAck, int]] = deque()
         self._news = threading.Event()
-        store.listen(self._news.set)
 
     def append(
         self,
@@ -40,6 +39,7 @@ class LocalLog:
         offset = self._store.append(topic, partition, value, key)
         if on_ack is not None:
             self._acked.append((on_ack, offset))
+            self._news.set()
         return True
 
     def flush(self) -> None:
@@ -53,11 +53,13 @@ class LocalLog:
         position = self._positions.get((topic, partition))
         if position is None or position > offset:
             self._positions[topic, partition] = offset
+            self._store.listen((topic, partition), self._news.set)
             self._news.set()
 
     def unfollow(self, topic: str, partition: int) -> None:
         """See `Log.unfollow`."""
-        self._positions.pop((topic, partition), None)
+        if self._positions.pop((topic, partition), None) is not None:
+            self._store.leave((topic, partition), self._news.set)
 
     def poll(self, timeout_seconds: float) -> list[Record | Lost]:
         """See `Log.poll`."""
@@ -79,7 +81,7 @@ class LocalLog:
             records = self._store.read(place, position, _MOST_AT_ONCE)
             if isinstance(records, Lost):
                 found.append(records)
-                del self._positions[place]
+                self.unfollow(*place)
             else:
                 found.extend(records)
                 self._positions[place] = position + len(records)
@@ -99,4 +101,5 @@ class LocalLog:
 
     def close(self) -> None:
         """See `Log.close`."""
-        self._store.leave(self._news.set)
+        for place in list(self._positions):
+            self.unfollow(*place)

@@ -1,7 +1,7 @@
 """The log in the server's memory: partitions of records that are dropped when nobody needs them. For many threads.
 
-Knows no gRPC. Whoever wants to hear of new records gives a function that is called, from any thread and with nothing
-held, after each append.
+Knows no gRPC. Whoever wants to hear of a partition's new records gives a function that is called, from any thread and
+with nothing held, after each append to it.
 """
 
 from __future__ import annotations
@@ -44,26 +44,31 @@ class Store:
     def __init__(self, partitions: Mapping[str, int], clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: dict[Place, list[Callable[[], None]]] = {}
         self._partitions: dict[str, list[_Partition]] = {
             topic: [_Partition() for _ in range(count)] for topic, count in partitions.items()
         }
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call this after every append."""
+    def listen(self, place: Place, listener: Callable[[], None]) -> None:
+        """Call this after every append there, once however often it is said. Raises `TransportError` as `append`."""
         with self._lock:
-            self._listeners = [*self._listeners, listener]
+            self._partition(*place)
+            others = self._others(place, listener)
+            self._listeners[place] = [*others, listener]
 
-    def leave(self, listener: Callable[[], None]) -> None:
+    def leave(self, place: Place, listener: Callable[[], None]) -> None:
         """Do not call this any more."""
         with self._lock:
-            self._listeners = [each for each in self._listeners if each != listener]
+            self._listeners[place] = self._others(place, listener)
+
+    def _others(self, place: Place, listener: Callable[[], None]) -> list[Callable[[], None]]:
+        return [each for each in self._listeners.get(place, ()) if each != listener]
 
     def append(self, topic: str, partition: int, value: bytes, key: bytes) -> int:
         """The record's offset. Raises `TransportError` where there is no such partition."""
         with self._lock:
             found = self._partition(topic, partition)
-            offset, listeners = found.end, self._listeners
+            offset, listeners = found.end, self._listeners.get((topic, partition), ())
             found.records.append(Record(topic, partition, offset, self._clock(), value, key))
             if topic in _UNREAD:
                 found.drop_before(found.end - MOST_KEPT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
@@ -58,20 +59,40 @@ def test_places_that_do_not_exist_are_said_not_to(topic: str, partition: int) ->
         store().append(topic, partition, b"", b"")
     with pytest.raises(TransportError, match="there is no"):
         store().read((topic, partition), 0, 1)
+    with pytest.raises(TransportError, match="there is no"):
+        store().listen((topic, partition), lambda: None)
 
 
-def test_listeners_hear_of_every_append_until_they_leave() -> None:
+def test_listeners_hear_of_every_append_to_their_place_until_they_leave() -> None:
     made, heard = store(), []
 
     def listener() -> None:
         heard.append(made.ends("a")[0])  # which takes the lock: nothing is held while it is called
 
-    made.listen(listener)
+    for _ in range(2):
+        made.listen(("a", 0), listener)
     made.append("a", 0, b"", b"")
+    made.append("a", 1, b"", b"")
     made.append("a", 0, b"", b"")
-    made.leave(listener)
+    made.leave(("a", 0), listener)
     made.append("a", 0, b"", b"")
     assert heard == [1, 2]
+
+
+def test_who_waits_is_woken_by_what_it_follows_and_by_acknowledgements() -> None:
+    made = store()
+    log = LocalLog(made)
+    log.follow("a", 1, 0)
+    acked: list[int] = []
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(log.poll, 60.0)
+        made.append("a", 0, b"not followed", b"")
+        made.append("a", 1, b"news", b"")
+        assert [record.value for record in waiting.result(10) if isinstance(record, Record)] == [b"news"]
+        waiting = pool.submit(log.poll, 60.0)
+        log.append("a", 0, b"", on_ack=acked.append)
+        assert waiting.result(10) == []
+    assert acked == [1]
 
 
 def test_a_reader_takes_a_bounded_number_at_once_and_loses_none() -> None:
