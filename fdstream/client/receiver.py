@@ -91,19 +91,20 @@ class Receiver:
         Where this round's own are gone the round is over, which `control` is about to say; or the log lost what it
         must keep, and this round cannot be had here. Which of the two nobody can tell yet, so both are said.
         """
+        self._followed.discard((lost.topic, lost.partition))
         if not self.receiving or lost.topic != table.model(self.ledger.slot):
             return []
         start = self.ledger.round_opened.model[lost.partition].start
         if lost.offset < start:
-            return [Follow(lost.topic, lost.partition, start)]
+            return [self._follow(lost.topic, lost.partition, start)]
         place = {"topic": lost.topic, "partition": lost.partition, "offset": lost.offset}
         return [Tell("model lost", place | {"round": self._round})]
 
     def _follow_next(self) -> Effects:
-        """From its start, the slot of the next round, if that is the first in it."""
+        """From its start, the slot of the next round, if that is the first in it and its model can be kept."""
         ledger, number = self.ledger, self.ledger.next_round
         slots = ledger.federation.slots
-        if number > slots:
+        if number > min(slots, ledger.last_round) or ledger.layout.model_bytes > EARLY_BYTES:
             return []
         topic = table.model(table.slot_of(number, slots))
         missing = [shard for shard in ledger.layout.active_shards if (topic, shard) not in self._followed]

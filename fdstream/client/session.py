@@ -231,11 +231,11 @@ class Session:
         """Drop the model, if nobody here is asked any more: every upload of those who were is drawn."""
         if self.asked():
             return []
-        return self.receiver.release(stop=not self._takes_every_model)
+        return self.receiver.release(stop=not self._reads_on)
 
     @property
-    def _takes_every_model(self) -> bool:
-        """Who comes and goes, and who is not always asked, reads a model when it needs one."""
+    def _reads_on(self) -> bool:
+        """Whether models are read as they come: who comes and goes, or is not always asked, reads one when it is."""
         return self._visits is None and self.ledger.federation.settings.fraction == 1.0
 
     # Events
@@ -319,7 +319,7 @@ class Session:
         if self.receiver.receiving or not self.ledger.asks_for_reports:
             return []
         due = any(self.standing(client) is Standing.DUE for client in clients)
-        return self.receiver.begin(ahead=self._takes_every_model) if due else []
+        return self.receiver.begin(ahead=self._reads_on) if due else []
 
     def _on_uploaded(self, event: Uploaded) -> Effects:
         kind, what = event.tag[:2]

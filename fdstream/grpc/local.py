@@ -52,8 +52,8 @@ class LocalLog:
         """See `Log.follow`."""
         position = self._positions.get((topic, partition))
         if position is None or position > offset:
-            self._positions[topic, partition] = offset
             self._store.listen((topic, partition), self._news.set)
+            self._positions[topic, partition] = offset
             self._news.set()
 
     def unfollow(self, topic: str, partition: int) -> None:

@@ -44,7 +44,7 @@ class Store:
     def __init__(self, partitions: Mapping[str, int], clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._listeners: dict[Place, list[Callable[[], None]]] = {}
+        self._listeners: dict[Place, dict[Callable[[], None], None]] = {}  # in the order in which they came
         self._partitions: dict[str, list[_Partition]] = {
             topic: [_Partition() for _ in range(count)] for topic, count in partitions.items()
         }
@@ -53,22 +53,18 @@ class Store:
         """Call this after every append there, once however often it is said. Raises `TransportError` as `append`."""
         with self._lock:
             self._partition(*place)
-            others = self._others(place, listener)
-            self._listeners[place] = [*others, listener]
+            self._listeners.setdefault(place, {})[listener] = None
 
     def leave(self, place: Place, listener: Callable[[], None]) -> None:
         """Do not call this any more."""
         with self._lock:
-            self._listeners[place] = self._others(place, listener)
-
-    def _others(self, place: Place, listener: Callable[[], None]) -> list[Callable[[], None]]:
-        return [each for each in self._listeners.get(place, ()) if each != listener]
+            self._listeners.get(place, {}).pop(listener, None)
 
     def append(self, topic: str, partition: int, value: bytes, key: bytes) -> int:
         """The record's offset. Raises `TransportError` where there is no such partition."""
         with self._lock:
             found = self._partition(topic, partition)
-            offset, listeners = found.end, self._listeners.get((topic, partition), ())
+            offset, listeners = found.end, tuple(self._listeners.get((topic, partition), ()))
             found.records.append(Record(topic, partition, offset, self._clock(), value, key))
             if topic in _UNREAD:
                 found.drop_before(found.end - MOST_KEPT)

@@ -113,22 +113,22 @@ class KafkaLog:
             began_seconds = time.monotonic()
             called = self._writer.settle()
             remaining = 0.0 if called else max(0.0, deadline - began_seconds)
-            wait_seconds = min(remaining, self._longest_wait_seconds)
-            found = self._wait(wait_seconds)
+            is_awaited = self._writer.awaited > 0
+            wait_seconds = min(remaining, self._longest_wait_seconds(is_awaited=is_awaited))
+            found = self._wait(wait_seconds, is_awaited=is_awaited)
             if found or remaining == 0.0:
                 return found
             self._turns.note(time.monotonic() - began_seconds - wait_seconds)
 
-    @property
-    def _longest_wait_seconds(self) -> float:
-        """In turns where another handle has something to say too."""
-        takes_turns = self._writer.awaited or len(self._follower.readers) > 1
+    def _longest_wait_seconds(self, *, is_awaited: bool) -> float:
+        """A turn, where another handle has something to say too."""
+        takes_turns = is_awaited or len(self._follower.readers) > 1
         return self._turns.seconds if takes_turns else _LONGEST_WAIT_SECONDS
 
-    def _wait(self, seconds: float) -> list[Record | Lost]:
-        """Wait on one handle. For acknowledgements before records: whoever waits for one goes on when it is there."""
+    def _wait(self, seconds: float, *, is_awaited: bool) -> list[Record | Lost]:
+        """Wait on one handle: for acknowledgements before records, as whoever waits for one can go on only then."""
         follows = bool(self._follower.readers)
-        if self._writer.awaited:
+        if is_awaited:
             found = self._follower.poll(0.0) if follows else []
             if not found:
                 self._writer.wait(seconds)

@@ -16,7 +16,7 @@ _WEIGHT = 1 / 8  # of the last look in their mean
 
 
 class Turns:
-    """None is shorter than `TIMES_LOOKING` times what looking takes, up to a bound.
+    """Each is `TIMES_LOOKING` times as long as looking has taken on average, within bounds.
 
     Looking takes long where processors are busy, and then it would keep them so.
     """
@@ -30,6 +30,8 @@ class Turns:
         return max(TIMES_LOOKING * self._looking_seconds, SHORTEST_SECONDS)
 
     def note(self, looking_seconds: float) -> None:
-        """Nothing came in a turn, and so long was spent beside it: on looking, and on being late."""
-        within_bounds = min(max(looking_seconds, 0.0), LONGEST_SECONDS / TIMES_LOOKING)
+        """So much longer than the turn it took: looking, and being late. Below 0 the turn was cut short."""
+        if looking_seconds < 0:
+            return  # by news, and nobody knows how late it would have been
+        within_bounds = min(looking_seconds, LONGEST_SECONDS / TIMES_LOOKING)
         self._looking_seconds += _WEIGHT * (within_bounds - self._looking_seconds)

@@ -10,6 +10,7 @@ import numpy as np
 from fdstream.client.receiver import Receiver
 from fdstream.events import Effects, Entry
 from fdstream.ledger import Ledger
+from fdstream.messages import Settings
 from fdstream.topics import table
 from tests.client.scene import SETTINGS, History, closing, weights_of
 
@@ -19,8 +20,8 @@ TOPICS = [table.model(0), table.model(1)]  # round r is in TOPICS[r % 2]
 class Reader:
     """A receiver whose ledger reads control up to a round."""
 
-    def __init__(self, *, fraction: float = 1.0, slots: int = 2) -> None:
-        self.history = History(replace(SETTINGS, fraction=fraction), slots)
+    def __init__(self, *, slots: int = 2, settings: Settings = SETTINGS) -> None:
+        self.history = History(settings, slots)
         self.ledger = Ledger()
         self.receiver = Receiver(self.ledger)
         self.ledger.fold(self.history.pages.control(self.history.opened))

@@ -6,11 +6,18 @@ from dataclasses import replace
 
 import pytest
 
+from fdstream.client import receiver
 from fdstream.errors import RemoteError
-from fdstream.events import Entry, Follow, Tell, Unfollow
+from fdstream.events import Effects, Entry, Follow, Tell, Unfollow
 from fdstream.log import Lost, Record
 from fdstream.messages import ModelChunk, Refusal
+from fdstream.topics import table
 from tests.client.receiving import TOPICS, Reader
+from tests.client.scene import SETTINGS
+
+
+def follows(effects: Effects) -> list[Follow]:
+    return [effect for effect in effects if isinstance(effect, Follow)]
 
 
 def test_a_round_is_followed_from_the_offsets_that_control_names() -> None:
@@ -43,6 +50,38 @@ def test_a_slot_that_a_round_has_used_is_not_read_from_its_start() -> None:
     assert {effect.topic for effect in reader.begin(2, ahead=True) if isinstance(effect, Follow)} == {
         TOPICS[0]
     }
+
+
+def test_of_three_slots_each_is_followed_before_its_first_round() -> None:
+    reader = Reader(slots=3)
+    reader.history.publish(2)
+    slots = [table.model(slot) for slot in (1, 2, 0)]
+    assert [follow.topic for follow in follows(reader.begin(1, ahead=True))] == [slots[0]] * 2 + [
+        slots[1]
+    ] * 2
+    assert {follow.topic for follow in follows(reader.begin(2, ahead=True))} == {slots[1], slots[2]}
+
+
+def test_nothing_is_followed_ahead_of_the_last_round() -> None:
+    for final_evaluation, topics in ((True, set(TOPICS)), (False, {TOPICS[1]})):
+        reader = Reader(settings=replace(SETTINGS, num_rounds=1, final_evaluation=final_evaluation))
+        assert {follow.topic for follow in follows(reader.begin(1, ahead=True))} == topics
+
+
+def test_a_model_that_cannot_be_kept_early_is_not_fetched_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader()
+    monkeypatch.setattr(receiver, "EARLY_BYTES", reader.ledger.layout.model_bytes - 1)
+    assert {follow.topic for follow in follows(reader.begin(1, ahead=True))} == {TOPICS[1]}
+
+
+def test_what_was_lost_ahead_is_followed_anew_with_its_round() -> None:
+    reader = Reader()
+    reader.history.publish(2)
+    reader.begin(1, ahead=True)
+    assert reader.receiver.on_lost(Lost(TOPICS[0], 0, 0)) == []
+    assert Follow(TOPICS[0], 0, 0) in reader.begin(2)
+    reader.read(reader.history.chunks[2])
+    reader.assert_has(2)
 
 
 def test_a_ring_of_one_slot_has_nothing_ahead() -> None:

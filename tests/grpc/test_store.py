@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
 
 from fdstream.errors import TransportError
+from fdstream.grpc import local
 from fdstream.grpc.local import LocalLog
 from fdstream.grpc.store import MOST_KEPT, Store
 from fdstream.log import Lost, Record
@@ -79,20 +81,40 @@ def test_listeners_hear_of_every_append_to_their_place_until_they_leave() -> Non
     assert heard == [1, 2]
 
 
-def test_who_waits_is_woken_by_what_it_follows_and_by_acknowledgements() -> None:
+def test_who_waits_is_woken_by_what_it_follows_and_by_acknowledgements(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "_LONGEST_WAIT_SECONDS", 60.0)  # so that nothing else ends a wait
     made = store()
     log = LocalLog(made)
     log.follow("a", 1, 0)
+    log.poll(0.0)
     acked: list[int] = []
     with ThreadPoolExecutor(1) as pool:
+        waits = _waits(log, monkeypatch)
         waiting = pool.submit(log.poll, 60.0)
+        assert waits.wait(10)
         made.append("a", 0, b"not followed", b"")
         made.append("a", 1, b"news", b"")
         assert [record.value for record in waiting.result(10) if isinstance(record, Record)] == [b"news"]
+        waits.clear()
         waiting = pool.submit(log.poll, 60.0)
+        assert waits.wait(10)
         log.append("a", 0, b"", on_ack=acked.append)
         assert waiting.result(10) == []
     assert acked == [1]
+
+
+def _waits(log: LocalLog, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once the log begins to wait."""
+    begun, wait = threading.Event(), log._news.wait
+
+    def waited(timeout: float | None = None) -> bool:
+        begun.set()
+        return wait(timeout)
+
+    monkeypatch.setattr(log._news, "wait", waited)
+    return begun
 
 
 def test_a_reader_takes_a_bounded_number_at_once_and_loses_none() -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from fdstream import interrupts
 from fdstream.errors import TransportError, UsageError
-from fdstream.grpc import frames, stream_log
+from fdstream.grpc import frames, hub, stream_log
 from fdstream.grpc.hub import listening
-from fdstream.grpc.store import Store
+from fdstream.grpc.store import Place, Store
 from fdstream.grpc.stream_log import StreamLog
+from fdstream.log import Record
 
 FEDERATION = "f"
 SECONDS = 30.0
@@ -70,6 +71,66 @@ def test_what_only_servers_send_ends_a_clients_stream(port: int) -> None:
     log = StreamLog(f"127.0.0.1:{port}", FEDERATION)
     log._send(frames.Gone("mine", 0, 0))
     assert "which only servers send" in fails(log)
+    log.close()
+
+
+def test_a_stream_listens_where_its_client_follows_and_leaves_with_it(
+    port: int, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard_of: set[Place] = set()
+    all_left = threading.Event()
+    listen, leave = store.listen, store.leave
+
+    def listens(place: Place, listener: Callable[[], None]) -> None:
+        heard_of.add(place)
+        listen(place, listener)
+
+    def leaves(place: Place, listener: Callable[[], None]) -> None:
+        heard_of.discard(place)
+        leave(place, listener)
+        if not heard_of:
+            all_left.set()
+
+    monkeypatch.setattr(store, "listen", listens)
+    monkeypatch.setattr(store, "leave", leaves)
+    log = StreamLog(f"127.0.0.1:{port}", FEDERATION)
+    log.follow("mine", 0, 0)
+    log.follow("theirs", 0, 0)
+    log.end_offsets("mine")  # answered after what was sent before
+    assert heard_of == {("mine", 0), ("theirs", 0)}
+    log.unfollow("mine", 0)
+    log.end_offsets("mine")
+    assert heard_of == {("theirs", 0)}
+    log.close()
+    assert all_left.wait(SECONDS)
+
+
+def test_an_append_wakes_those_who_follow_there_alone(
+    port: int, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[None] = []
+    wake = hub._Stream._wake
+
+    def counted(stream: hub._Stream) -> None:
+        woken.append(None)
+        wake(stream)
+
+    monkeypatch.setattr(hub._Stream, "_wake", counted)
+    log = StreamLog(f"127.0.0.1:{port}", FEDERATION)
+    log.follow("theirs", 0, 0)
+    log.end_offsets("theirs")
+    store.append("mine", 0, b"elsewhere", b"")
+    assert woken == []
+    store.append("theirs", 0, b"there", b"")
+    assert [record.value for record in log.poll(SECONDS) if isinstance(record, Record)] == [b"there"]
+    assert woken == [None]
+    log.close()
+
+
+def test_following_what_is_not_there_ends_the_stream(port: int) -> None:
+    log = StreamLog(f"127.0.0.1:{port}", FEDERATION)
+    log.follow("mine", 7, 0)
+    assert "there is no partition 7 of topic 'mine'" in fails(log)
     log.close()
 
 

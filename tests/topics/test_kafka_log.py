@@ -18,7 +18,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from fdstream import interrupts
 from fdstream.errors import RemoteError, TransportError, UsageError
 from fdstream.layout import DEFAULT_CHUNK_BYTES
-from fdstream.topics import follower, questions, table
+from fdstream.log import Record
+from fdstream.topics import follower, kafka_log, questions, table, turns
 from fdstream.topics.admin import Admin
 from fdstream.topics.handles import GIVEN_UP
 from fdstream.topics.kafka_log import KafkaLog
@@ -393,3 +394,65 @@ def test_a_brokers_death_loses_and_doubles_nothing(kafka3: Cluster, name: str) -
     assert [int(record.value) for record in records(reader, 300)] == list(range(300))
     writer.close()
     reader.close()
+
+
+# Turns
+
+
+class _Clock:
+    """Time that passes where it is said to."""
+
+    def __init__(self) -> None:
+        self.now_seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_seconds
+
+
+class _Follower:
+    """So many readers that have nothing; a look takes some time beside the wait."""
+
+    def __init__(self, clock: _Clock, readers: int, looking_seconds: float) -> None:
+        self.readers = [object()] * readers
+        self.asked: list[float] = []
+        self._clock = clock
+        self._looking_seconds = looking_seconds
+
+    def poll(self, seconds: float) -> list[Record]:
+        self.asked.append(seconds)
+        self._clock.now_seconds += seconds + self._looking_seconds
+        return []
+
+    def close(self) -> None: ...
+
+
+def _waits(
+    monkeypatch: pytest.MonkeyPatch, *, readers: int, looking_seconds: float, timeout_seconds: float
+) -> list[float]:
+    """How long a log without news waits on its reader, time after time."""
+    clock = _Clock()
+    log = KafkaLog(NOBODY, "turns", client_id="test", settings={})
+    follower = _Follower(clock, readers, looking_seconds)
+    monkeypatch.setattr(log, "_follower", follower)
+    monkeypatch.setattr(kafka_log, "time", clock)
+    assert log.poll(timeout_seconds) == []
+    log.close()
+    return follower.asked
+
+
+def test_one_reader_is_waited_on_as_long_as_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _waits(monkeypatch, readers=1, looking_seconds=0.0, timeout_seconds=0.7) == pytest.approx(
+        [0.7, 0.0]
+    )
+
+
+def test_two_are_waited_on_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *others = _waits(monkeypatch, readers=2, looking_seconds=0.0, timeout_seconds=0.1)
+    assert len(others) >= 19
+    assert {first, *others[:-2]} == {turns.SHORTEST_SECONDS}
+
+
+def test_turns_grow_where_looking_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _waits(monkeypatch, readers=2, looking_seconds=0.008, timeout_seconds=20.0)
+    assert asked[0] == turns.SHORTEST_SECONDS
+    assert asked[-10] == pytest.approx(turns.TIMES_LOOKING * 0.008, rel=0.01)

@@ -17,7 +17,7 @@ def after(turns: Turns, looking_seconds: float, looks: int = ENOUGH) -> float:
     return turns.seconds
 
 
-@given(st.floats(-1.0, 10.0))
+@given(st.floats(0.0, 10.0))
 def test_a_turn_lasts_so_many_times_as_long_as_looking_within_bounds(looking_seconds: float) -> None:
     expected = min(max(TIMES_LOOKING * looking_seconds, SHORTEST_SECONDS), LONGEST_SECONDS)
     assert after(Turns(), looking_seconds) == pytest.approx(expected, rel=0.01)
@@ -33,3 +33,9 @@ def test_turns_are_short_again_when_the_processor_is_free_again() -> None:
     turns = Turns()
     assert after(turns, 1.0) == pytest.approx(LONGEST_SECONDS, rel=0.01)
     assert after(turns, 0.0001) == SHORTEST_SECONDS
+
+
+def test_a_turn_that_was_cut_short_says_nothing_about_looking() -> None:
+    turns = Turns()
+    assert after(turns, 0.005) == pytest.approx(0.1, rel=0.01)
+    assert after(turns, -0.05) == pytest.approx(0.1, rel=0.01)
