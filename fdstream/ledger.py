@@ -184,12 +184,6 @@ class Ledger:
         return self.round + 1
 
     @property
-    def last_round(self) -> int:
-        """The number of the federation's last round: of training, or the one that evaluates the final model."""
-        settings = self.federation.settings
-        return settings.num_rounds + int(settings.final_evaluation)
-
-    @property
     def extensions(self) -> list[Entry]:
         """The RoundExtended of the current round in the order of their numbers."""
         found: list[Entry] = []

@@ -107,6 +107,11 @@ class Settings:
         model_codec(self.model_codec)
         within("clip", self.clip, 0.0, MAX_CLIP)
 
+    @property
+    def last_round(self) -> int:
+        """The number of the last round: of training, or the one that evaluates the final model."""
+        return self.num_rounds + int(self.final_evaluation)
+
 
 @dataclass(frozen=True, slots=True)
 class FederationOpened:

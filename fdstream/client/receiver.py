@@ -103,8 +103,8 @@ class Receiver:
     def _follow_next(self) -> Effects:
         """From its start, the slot of the next round, if that is the first in it and its model can be kept."""
         ledger, number = self.ledger, self.ledger.next_round
-        slots = ledger.federation.slots
-        if number > min(slots, ledger.last_round) or ledger.layout.model_bytes > EARLY_BYTES:
+        slots, last_round = ledger.federation.slots, ledger.federation.settings.last_round
+        if number > min(slots, last_round) or ledger.layout.model_bytes > EARLY_BYTES:
             return []
         topic = table.model(table.slot_of(number, slots))
         missing = [shard for shard in ledger.layout.active_shards if (topic, shard) not in self._followed]

@@ -76,7 +76,7 @@ class Coordinator:
     def _next_round(self) -> Effects:
         ledger, settings = self.ledger, self.ledger.federation.settings
         number = ledger.next_round
-        if number > ledger.last_round:
+        if number > settings.last_round:
             reason = f"all {settings.num_rounds} rounds are done"
             return self._finish(settings.num_rounds, reason, failed=False)
         if number not in self._starts:
@@ -123,7 +123,7 @@ class Coordinator:
         count = book.num_candidates(ledger.excluded)
         if count >= settings.max_clients:
             return self._close(book)
-        if ledger.federation.slots > 1 and ledger.next_round <= ledger.last_round:
+        if ledger.federation.slots > 1 and ledger.next_round <= settings.last_round:
             ask = self._ask_starts(ledger.next_round)
             if ask:
                 return ask
@@ -206,7 +206,7 @@ class Coordinator:
         """The next RoundOpened goes right behind RoundClosed; it counts only if that very RoundClosed does."""
         number = self.ledger.next_round
         asked = self._starts.get(number)
-        if asked is None or number > self.ledger.last_round:
+        if asked is None or number > self.ledger.federation.settings.last_round:
             return None
 
         def opened(closed_value: bytes) -> RoundOpened:
