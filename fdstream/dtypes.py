@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -55,13 +56,19 @@ def dtype_of(name: str) -> np.dtype[Any]:
         raise ValueError(f"dtype {name!r} is not supported; use one of {', '.join(DTYPES)}") from None
 
 
+@lru_cache(maxsize=64)
+def name_of(dtype: np.dtype[Any]) -> str:
+    """Its name, which numpy puts together anew each time: 10,000 tensors would feel it."""
+    return dtype.name
+
+
 def update_dtype(dtype: str | np.dtype[Any]) -> np.dtype[Any]:
     """What the difference of two values of `dtype` travels as, and what strategy state is stored as.
 
     float64 for float64 and the 32- and 64-bit integers, float32 for everything narrower: exact for integers
     of up to 16 bits, one rounding to 24 bits for float16, bfloat16 and float32.
     """
-    name = dtype if isinstance(dtype, str) else dtype.name
+    name = dtype if isinstance(dtype, str) else name_of(dtype)
     dtype_of(name)
     return DTYPES["float64"] if name in _WIDE else DTYPES["float32"]
 

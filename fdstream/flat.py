@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -46,7 +47,11 @@ class FlatModel:
         self.chunk(spec)[...] = values
 
     def tensors(self) -> dict[str, Array]:
-        """The named tensors in layout order: read-only views without a copy."""
+        """The named tensors in layout order: read-only views without a copy, in a dict of the caller's own."""
+        return dict(self._tensors)
+
+    @cached_property
+    def _tensors(self) -> dict[str, Array]:
         views = {
             tensor.name: self._vectors[group.dtype][start : start + tensor.size].reshape(tensor.shape)
             for group in self._layout.groups

@@ -23,9 +23,9 @@ logger = logging.getLogger("fdstream.heartbeats")
 SETTLING_SECONDS = 0.5  # between a change of state and the heartbeat that says so
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Member:
-    """One member as the beating thread sees it; `now` makes its next heartbeat."""
+    """One member as the beating thread sees it; `now` makes its next heartbeat. Equal to itself alone."""
 
     log: Log
     now: Callable[[], Heartbeat]
@@ -39,7 +39,7 @@ class Heartbeats:
 
     def __init__(self, period_seconds: float) -> None:
         self.period_seconds = period_seconds
-        self._members: list[Member] = []
+        self._members: dict[Member, None] = {}  # in the order in which they joined
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._woken = threading.Event()
@@ -57,7 +57,7 @@ class Heartbeats:
     def join(self, member: Member) -> None:
         """Beat for this member from now on."""
         with self._lock:
-            self._members.append(member)
+            self._members[member] = None
         self.beat(member)
 
     def leave(self, member: Member) -> None:
@@ -68,12 +68,13 @@ class Heartbeats:
     def forget(self, member: Member) -> None:
         """Beat for this member no more."""
         with self._lock:
-            self._members.remove(member)
+            del self._members[member]
 
     def hurry(self, member: Member) -> None:
         """What the member does has changed: say so soon. Costs the caller next to nothing."""
-        member.hurried = True
-        self._woken.set()
+        if not member.hurried:
+            member.hurried = True
+            self._woken.set()
 
     def beat(self, member: Member) -> None:
         """One heartbeat now, unless it would have to wait: who cannot be reached cannot hear it."""

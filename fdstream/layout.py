@@ -18,11 +18,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import accumulate
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from fdstream.dtypes import DTYPES, Array, dtype_of, update_dtype
+from fdstream.dtypes import DTYPES, Array, dtype_of, name_of, update_dtype
 from fdstream.errors import UsageError
 
 DEFAULT_CHUNK_BYTES: Final = 900 * 1024
@@ -239,14 +239,20 @@ def tensors_of(weights: Mapping[str, Array]) -> tuple[TensorSpec, ...]:
     for name, array in weights.items():
         if not isinstance(name, str):
             raise ValueError(f"a tensor is named {name!r}: use a string")
-        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+        if type(array) is not np.ndarray and not _is_plain(array):
             raise ValueError(f"tensor {name!r} is a {type(array).__name__}: use a numpy array")
-    return tuple(TensorSpec(name, _dtype_name(array.dtype), array.shape) for name, array in weights.items())
+    return tuple(_spec(name, name_of(array.dtype), array.shape) for name, array in weights.items())
 
 
-@lru_cache(maxsize=64)
-def _dtype_name(dtype: np.dtype[Any]) -> str:
-    return dtype.name  # numpy puts it together anew each time, which 10,000 tensors would feel
+def _is_plain(array: object) -> bool:
+    """Whether every element counts. `np.ma` takes a tenth of a second to import: for subclasses alone."""
+    return isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray)
+
+
+@lru_cache(maxsize=MAX_TENSORS)
+def _spec(name: str, dtype: str, shape: tuple[int, ...]) -> TensorSpec:
+    """A model's tensors come again every round, and nothing is as slow in looking at them as these checks."""
+    return TensorSpec(name, dtype, shape)
 
 
 def _kind(tensor: TensorSpec) -> str:

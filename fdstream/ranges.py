@@ -27,8 +27,9 @@ def offsets(name: str, values: tuple[int, ...], length: int | None = None) -> No
     """Refuse what is no offset of a partition, or another number of them than `length`."""
     if length is not None and len(values) != length:
         raise ValueError(f"{name} has {len(values)} entries, expected {length}")
-    for value in values:
-        within(name, value, 0, MAX_OFFSET)
+    if values:
+        within(name, min(values), 0, MAX_OFFSET)
+        within(name, max(values), 0, MAX_OFFSET)
 
 
 def few(name: str, values: Sized, most: int) -> None:

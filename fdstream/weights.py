@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fdstream.dtypes import DTYPES, MAX_EXACT_INTEGER, Array
+from fdstream.dtypes import DTYPES, MAX_EXACT_INTEGER, Array, name_of
 from fdstream.errors import UsageError
 from fdstream.messages import MAX_METRIC, MAX_METRICS, MAX_NAME_LENGTH, MAX_NUM_EXAMPLES
 
@@ -141,11 +141,11 @@ def _array(said: str, name: str, value: Any) -> Array:
             f"{said} something for {name!r} that numpy cannot read ({type(error).__name__}: {error}); "
             "give numpy arrays"
         ) from error
-    if array.dtype.name not in DTYPES:
+    if name_of(array.dtype) not in DTYPES:
         raise UserFunctionError(
             f"{said} {name!r} of dtype {array.dtype.name}: the supported ones are {', '.join(DTYPES)}"
         )
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _check_names(source: str, received: Mapping[str, Array], returned: Mapping[str, Array]) -> None:

@@ -131,6 +131,14 @@ def test_the_whole_model_is_never_held_twice() -> None:
     assert peak_bytes < layout.model_bytes / 20
 
 
+def test_tensors_come_in_a_dict_of_the_callers_own() -> None:
+    layout = Layout((TensorSpec("w", "float32", (2,)),), 1024, 1)
+    model = FlatModel(layout)
+    model.tensors().clear()
+    model.fill(layout.chunks[0], payload(np.array([1, 2], np.float32)))
+    assert model.tensors()["w"].tolist() == [1, 2], "views, also of what comes later"
+
+
 def test_received_tensors_are_read_only_views() -> None:
     model = FlatModel(Layout((TensorSpec("a", "float32", (2, 2)), TensorSpec("s", "float32", ())), 8, 1))
     tensors = model.tensors()

@@ -110,6 +110,46 @@ def test_who_left_is_not_heard_again(bell: Bell) -> None:
     assert {beat.member for beat in bell.beats()[before:]} == {"here"}
 
 
+def test_members_that_look_alike_are_not_taken_for_each_other(bell: Bell) -> None:
+    log, numbers = bell.log(), iter(range(1000))
+
+    def now() -> Heartbeat:
+        return Heartbeat("twin", "client", "training", next(numbers))
+
+    with Heartbeats(A_MOMENT) as heartbeats:
+        one, other = Member(log, now), Member(log, now)
+        heartbeats.join(one)
+        heartbeats.join(other)
+        heartbeats.forget(other)
+        with pytest.raises(KeyError):
+            heartbeats.forget(other)
+        before = len(bell.beats())
+        bell.wait_for(lambda: len(bell.beats()) >= before + 2)
+        heartbeats.forget(one)
+
+
+def test_leaving_takes_no_look_at_who_stays() -> None:
+    """With ten thousand members behind a connection, a look at each of them made leaving take minutes."""
+    compared = 0
+
+    class Heart(MemoryLog):
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return self is other
+
+        __hash__ = MemoryLog.__hash__
+
+    heartbeats = Heartbeats(A_LONG_TIME)
+    broker = MemoryBroker({table.MEMBERS: 1}, lambda: 1.0)
+    members = [member(f"m{index}", Heart(broker)) for index in range(50)]
+    for one in members:
+        heartbeats.join(one)
+    for one in reversed(members):
+        heartbeats.leave(one)
+    assert compared == 0
+
+
 def test_a_member_may_join_before_the_beating_begins(bell: Bell) -> None:
     heartbeats = Heartbeats(A_MOMENT)
     heartbeats.join(member("a", bell.log()))

@@ -159,6 +159,17 @@ def test_importing_a_client_brings_no_machine_learning_library(module: str) -> N
     assert done.returncode == 0, done.stderr
 
 
+def test_looking_at_plain_arrays_does_not_wait_for_masked_ones() -> None:
+    """`numpy.ma` takes a tenth of a second to import, which a cold function would feel."""
+    script = (
+        "import sys, numpy, fdstream.client.session\n"
+        "from fdstream.layout import tensors_of\n"
+        "tensors_of({'w': numpy.zeros(3)})\n"
+        "sys.exit('numpy.ma' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_nothing_from_the_wire_is_executed() -> None:
     forbidden = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
     for file in ROOT.rglob("*.py"):

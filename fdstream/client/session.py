@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from fdstream.client.receiver import Receiver
@@ -60,6 +60,8 @@ def is_sampled(sampling_nonce: bytes, client: str, fraction: float) -> bool:
     The hash is the first 8 bytes, big-endian, of SHA-256 over the nonce and the client's name in UTF-8. A larger
     fraction asks everyone whom a smaller one asked.
     """
+    if fraction >= 1.0:
+        return True  # in most federations: thousands of clients need no hash each
     digest = hashlib.sha256(sampling_nonce + client.encode()).digest()
     return int.from_bytes(digest[:8], "big") < fraction * 2.0**64
 
@@ -209,7 +211,7 @@ class Session:
         told = self._tell_of_lost_memory(client)
         if self.ledger.reports_carry_updates:
             carried = b"".join(chunk.data for _, chunk in chunks)
-            return [*told, self._upload_report(replace(self._updates.reported(update), data=carried))]
+            return [*told, self._upload_report(self._updates.reported(update, carried))]
         self._pending[attempt] = update
         return [*told, Upload(("update", attempt), self.ledger.updates_topic(report.round), chunks)]
 

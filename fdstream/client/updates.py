@@ -68,14 +68,14 @@ class Updates:
                 ),
             )
 
-    def reported(self, update: Update) -> Report:
-        """The report of an update that is on its way as a whole, or why it is not."""
+    def reported(self, update: Update, carried: bytes = b"") -> Report:
+        """The report of an update that is on its way as a whole, or is `carried` by it, or why it is not."""
         if update.failure is not None:
             return replace(update.report, failure=update.failure)
         self._feedback[update.report.client].reported()
         digests = tuple(map(shard_digest, update.digests))
         update.digests.clear()  # a client's last update is kept for why it failed
-        return replace(update.report, digests=digests)
+        return replace(update.report, digests=digests, data=carried)
 
     def _encoded(self, report: Report, spec: ChunkSpec, values: Array) -> tuple[memoryview, Array]:
         """A chunk as it travels, and what its readers will take it for."""

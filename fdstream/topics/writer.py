@@ -22,6 +22,7 @@ from fdstream.topics.handles import LOST_SECONDS, Weather, abandon, logger, sent
 
 _BACK_PRESSURE_SECONDS = 0.05
 _FLUSH_SECONDS = 1.0
+_LOOK_SECONDS = 1.0  # between looks at a producer that owes nothing, and at whether one is lost
 # `_DESTROY` is what librdkafka says of a request on its way when it forgets the partition, whatever became of that.
 _PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._DESTROY)
 
@@ -84,7 +85,8 @@ class Writer:
 
     def settle(self) -> bool:
         """Call what waits for acknowledgements that have come; whether there was any."""
-        self.wait(0)
+        if self._unacked or self._is_time_to_look():
+            self.wait(0)
         self._mend()
         called = bool(self._acked)
         while self._acked:
@@ -180,11 +182,13 @@ class Writer:
                 return  # the queue is full: at the next settling
             self._again.popleft()
 
+    def _is_time_to_look(self) -> bool:
+        return time.monotonic() >= self._looked_seconds + _LOOK_SECONDS
+
     def _look_after_the_producer(self) -> None:
-        now_seconds = time.monotonic()
-        if now_seconds < self._looked_seconds + 1:
+        if not self._is_time_to_look():
             return
-        self._looked_seconds = now_seconds
+        self._looked_seconds = now_seconds = time.monotonic()
         with self._lock:
             silent_since = min((each.since_seconds for each in self._unacked.values()), default=now_seconds)
             if now_seconds < silent_since + LOST_SECONDS:

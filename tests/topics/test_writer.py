@@ -107,6 +107,20 @@ def test_an_acknowledgement_is_heard_once_when_the_writer_is_asked(scene: Scene)
     assert (scene.acked, scene.writer.awaited) == ([7], 0)
 
 
+def test_a_producer_that_owes_nothing_is_asked_once_a_second(scene: Scene) -> None:
+    asked: list[float] = []
+    scene.append(b"a")
+    scene.producers[0].when_polled = lambda: asked.append(scene.now_seconds)
+    for _ in range(5):
+        scene.wait(0.1)
+    assert len(asked) == 5, "while it owes something, at every settling"
+    scene.producers[0].acknowledge(3)
+    asked.clear()
+    for _ in range(50):
+        scene.wait(0.1)
+    assert 4 <= len(asked) <= 5
+
+
 def test_what_is_acknowledged_without_an_offset_is_appended_again(scene: Scene) -> None:
     """It may be nowhere: a partition that is being made can take a producer's second request and not its first."""
     scene.append(b"a")
