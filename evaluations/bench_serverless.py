@@ -136,7 +136,7 @@ def main() -> None:
         "measured",
         "median s",
         "largest s",
-        "asked for s",
+        "aim, s",
         "median milliseconds by phase",
     ]
     text = __doc__.split("\n\n", 2)[2].replace("\n", " ")
