@@ -180,6 +180,8 @@ class Round:
 
     def _leave_out(self, exclusions: Iterable[Exclusion]) -> list[Row]:
         new = {exclusion.report: exclusion.reason for exclusion in exclusions}
+        if not new:
+            return []
         self._excluded |= new
         rows = [row for row in self.rows.values() if row.offset in new and row.client in self._handed_in]
         return [self._choose(row.client) for row in rows]

@@ -10,7 +10,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 
 from fdstream.errors import TransportError
 from fdstream.log import Lost, Record
@@ -78,8 +77,9 @@ class Store:
             found = self._partition(*place)
             if offset < found.start:
                 return Lost(*place, offset)
-            first = offset - found.start
-            return list(islice(found.records, first, first + at_most))
+            # By index: an iterator would walk past everything before it, and most who ask stand at the end.
+            first, records = offset - found.start, found.records
+            return [records[index] for index in range(first, min(first + at_most, len(records)))]
 
     def starts(self, topic: str) -> list[int]:
         """The first offset of each partition."""

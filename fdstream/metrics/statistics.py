@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,7 +136,7 @@ class Statistics:
     def _samples(self) -> Iterator[Sample]:
         handles = list(self._handles.values())
         newest_seconds = max((handle.heard_seconds for handle in handles), default=0.0)
-        speaking = [handle for handle in handles if handle.speaks(newest_seconds)]
+        speaking = dict.fromkeys(handle for handle in handles if handle.speaks(newest_seconds))
         sums: Counter[_Counted] = Counter()
         for handle in handles:
             sums.update(handle.totals)
@@ -159,7 +159,7 @@ def _counts(kind: str, broker: Document) -> dict[_Counted, float]:
     }
 
 
-def _slowest(handles: list[_Handle]) -> Iterator[Sample]:
+def _slowest(handles: Iterable[_Handle]) -> Iterator[Sample]:
     slowest: defaultdict[tuple[str, str, str], float] = defaultdict(float)
     for handle in handles:
         for (node, quantile), seconds in handle.round_trips.items():
@@ -197,7 +197,7 @@ def _updates(document: Document) -> dict[Place, tuple[int, int]]:
     }
 
 
-def _lags(handles: list[_Handle]) -> dict[int, int]:
+def _lags(handles: Iterable[_Handle]) -> dict[int, int]:
     """Of each partition that is read of the updates, what is there and was not polled; the topics of a ring added.
 
     Two handles may read a partition for a moment: the one that is ahead counts.

@@ -165,6 +165,8 @@ class Coordinator:
 
     def _owes_extension(self) -> bool:
         """Verdicts left too few: those left out must hear of it, or they would never report again."""
+        if not self.ledger.excluded:
+            return False
         told = {
             offset
             for entry in self.ledger.extensions

@@ -32,6 +32,25 @@ class Place:
     clients: tuple[str, ...]
 
 
+class _ClosedRounds:
+    """Counted in a file of moments that grows by a line for every report: what was counted is not read again."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._position = 0
+        self._count = 0
+
+    def count(self) -> int:
+        """How many rounds are closed by now."""
+        if self._file.exists():
+            with self._file.open("rb") as file:
+                file.seek(self._position)
+                whole, end, _ = file.read().rpartition(b"\n")
+            self._position += len(whole + end)
+            self._count += sum(json.loads(line)["moment"] == "round closed" for line in whole.splitlines())
+        return self._count
+
+
 class Trial:
     """`progress` hears how many rounds have closed."""
 
@@ -127,11 +146,12 @@ class Trial:
         yield from ("--work", self._scenario.workload, "--seconds", self._scenario.train_seconds)
 
     def _await(self, names: dict[str, list[str]], progress: Callable[[int], None]) -> None:
+        closed = _ClosedRounds(self._file(SERVER))
         while not all(self._crew.has_ended(host, name) for host in names for name in names[host]):
             time.sleep(TURN_SECONDS)
             self._crew.check()
             self._look_at_sockets(names)
-            progress(sum(m["moment"] == "round closed" for m in self._moments(SERVER)))
+            progress(closed.count())
 
     # What is seen
 

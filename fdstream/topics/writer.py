@@ -22,7 +22,9 @@ from fdstream.topics.handles import LOST_SECONDS, Weather, abandon, logger, sent
 
 _BACK_PRESSURE_SECONDS = 0.05
 _FLUSH_SECONDS = 1.0
-_LOOK_SECONDS = 1.0  # between looks at a producer that owes nothing, and at whether one is lost
+_LOOK_SECONDS = (
+    0.25  # between looks at a producer that owes nothing but a word of itself, and at whether one is lost
+)
 # `_DESTROY` is what librdkafka says of a request on its way when it forgets the partition, whatever became of that.
 _PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._DESTROY)
 
@@ -102,7 +104,8 @@ class Writer:
             raise TransportError(self._failure)
 
     def close(self) -> None:
-        """Release the connection; records not flushed may be lost."""
+        """Hear the producer's last word and release the connection; records not flushed may be lost."""
+        self.wait(0)
         self._weather.give_up(self._lazy)
         self._lazy = None
 

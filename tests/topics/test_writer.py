@@ -107,7 +107,7 @@ def test_an_acknowledgement_is_heard_once_when_the_writer_is_asked(scene: Scene)
     assert (scene.acked, scene.writer.awaited) == ([7], 0)
 
 
-def test_a_producer_that_owes_nothing_is_asked_once_a_second(scene: Scene) -> None:
+def test_a_producer_that_owes_nothing_is_asked_now_and_then(scene: Scene) -> None:
     asked: list[float] = []
     scene.append(b"a")
     scene.producers[0].when_polled = lambda: asked.append(scene.now_seconds)
@@ -116,9 +116,12 @@ def test_a_producer_that_owes_nothing_is_asked_once_a_second(scene: Scene) -> No
     assert len(asked) == 5, "while it owes something, at every settling"
     scene.producers[0].acknowledge(3)
     asked.clear()
-    for _ in range(50):
-        scene.wait(0.1)
-    assert 4 <= len(asked) <= 5
+    for _ in range(100):
+        scene.wait(0.05)
+    assert 15 <= len(asked) <= 20, "five seconds"
+    asked.clear()
+    scene.writer.close()
+    assert len(asked) == 1, "its last word"
 
 
 def test_what_is_acknowledged_without_an_offset_is_appended_again(scene: Scene) -> None:

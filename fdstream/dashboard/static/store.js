@@ -53,8 +53,10 @@ export function serversOf(store) {
   return [...store.parties.values()].filter((party) => party.role === "server").sort(byName);
 }
 
+const names = new Intl.Collator("en", { numeric: true });
+
 export function byName(one, other) {
-  return one.name.localeCompare(other.name, "en", { numeric: true });
+  return names.compare(one.name, other.name);
 }
 
 export function rowsOf(store, number) {
