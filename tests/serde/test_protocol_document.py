@@ -101,6 +101,7 @@ def test_limits_are_those_of_the_code() -> None:
             f"{messages.MAX_NAME_LENGTH}, printable, at least 1"
         ),
         "metrics in a map": f"{messages.MAX_METRICS}",
+        "entries of config": str(messages.MAX_CONFIG),
         "magnitude of a metric": f"{messages.MAX_METRIC:.0e}".replace("+", ""),
         "characters in a reason or another text": f"{ranges.MAX_TEXT_LENGTH:,}",
         "offset": f"2^{messages.MAX_OFFSET.bit_length()} - 1",
