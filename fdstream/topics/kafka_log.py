@@ -114,9 +114,9 @@ class KafkaLog:
             called = self._writer.settle()
             remaining = 0.0 if called else max(0.0, deadline - began_seconds)
             is_awaited = self._writer.awaited > 0
-            wait_seconds = min(remaining, self._longest_wait_seconds(is_awaited=is_awaited))
+            wait_seconds = _waitable(min(remaining, self._longest_wait_seconds(is_awaited=is_awaited)))
             found = self._wait(wait_seconds, is_awaited=is_awaited)
-            if found or remaining == 0.0:
+            if found or wait_seconds == 0.0:
                 return found
             self._turns.note(time.monotonic() - began_seconds - wait_seconds)
 
@@ -210,6 +210,11 @@ class KafkaLog:
     def _make_reader(self, wait_ms: int, enough_bytes: int = 1) -> Reader:
         settings = reader_settings(self._bootstrap, self._client_id, self._settings, wait_ms, enough_bytes)
         return Reader(settings, self._weather)
+
+
+def _waitable(seconds: float) -> float:
+    """How long librdkafka waits if told `seconds`: it knows whole milliseconds, and less than one is none."""
+    return int(1000 * seconds) / 1000
 
 
 def _log_refusal(future: Future[object]) -> None:

@@ -23,6 +23,7 @@ from fdstream.topics import follower, kafka_log, questions, table, turns
 from fdstream.topics.admin import Admin
 from fdstream.topics.handles import GIVEN_UP
 from fdstream.topics.kafka_log import KafkaLog
+from fdstream.topics.reader import Reader
 from fdstream.topics.settings import CALM_WAIT_MS, SHARED_LINGER_MS
 from kafka_cluster import Cluster
 from tests.topics.conftest import OpenLog
@@ -456,3 +457,21 @@ def test_turns_grow_where_looking_takes_long(monkeypatch: pytest.MonkeyPatch) ->
     asked = _waits(monkeypatch, readers=2, looking_seconds=0.008, timeout_seconds=20.0)
     assert asked[0] == turns.SHORTEST_SECONDS
     assert asked[-10] == pytest.approx(turns.TIMES_LOOKING * 0.008, rel=0.01)
+
+
+def test_a_poll_whose_time_runs_out_does_not_spin(open_log: OpenLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """librdkafka waits for whole milliseconds: who asks for the rest of one again and again keeps a core busy."""
+    log = open_log()
+    log.follow(TOPIC, 0, 0)
+    assert log.poll(0.3) == []
+    looks: list[float] = []
+    poll = Reader.poll
+
+    def counted(reader: Reader, timeout_seconds: float) -> Any:
+        looks.append(timeout_seconds)
+        return poll(reader, timeout_seconds)
+
+    monkeypatch.setattr(Reader, "poll", counted)
+    for _ in range(5):
+        assert log.poll(0.0505) == []
+    assert 5 <= len(looks) <= 20
