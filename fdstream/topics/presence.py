@@ -74,6 +74,8 @@ class Presence:
 
     def _found(self, topic: str, topic_id: str) -> None:
         self._missing_since.pop(topic, None)
+        if topic not in self._ids:
+            logger.debug("topic %s is there", topic)
         if self._ids.setdefault(topic, topic_id) != topic_id:
             raise TransportError(f"topic {topic} was deleted and made again. Was the federation deleted?")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -41,9 +42,7 @@ def disk_full(scene: Scene) -> None:
             scene.use(cluster)
             begin(scene)
             fill = disk / "fill"
-            free = os.statvfs(disk)
-            with fill.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+            fill_up(fill)
             scene.open_gates(2)
             wait_until("the broker to give up", lambda: cluster._nodes[0].has_ended)
             cluster._nodes[0].wait()
@@ -52,6 +51,17 @@ def disk_full(scene: Scene) -> None:
             scene.end()
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def fill_up(path: Path) -> None:
+    """Write until there is no room, whatever the broker takes or leaves meanwhile."""
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(1 << 20))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
 
 
 def set_topic(scene: Scene, topic: str, **settings: str) -> None:
@@ -133,23 +143,30 @@ def model_eaten(scene: Scene) -> None:
     scene.end()
 
 
+def _delete(scene: Scene, topic: str, waiting: list[Process]) -> None:
+    """Once those who wait have looked: who has never seen a topic does not miss it."""
+    for partition in range(SHARDS):
+        scene.topics.log.unfollow(topic, partition)
+    name = table.full_name(scene.federation.name, topic)
+    for process in waiting:
+        process.wait_for_line(f"topic {name} is there")
+    AdminClient({"bootstrap.servers": scene.federation.bootstrap}).delete_topics([name])[name].result()
+
+
 def delete_topic(topic: str, *, gate_opens: bool) -> Callable[[Scene], None]:
     """While a round waits for a client; where the gate does not open, nobody else has anything to read or write."""
 
     def play(scene: Scene) -> None:
         scene.hurry()
+        options = (*SURE, "--log-level", "debug")
         for _ in range(2):
-            scene.server(*SURE)
-        clients = [scene.client(name, *SURE) for name in ("ada", "bob")]
-        clients.append(scene.client("cyd", *SURE, *scene.gate.options()))
+            scene.server(*options)
+        clients = [scene.client(name, *options) for name in ("ada", "bob")]
+        clients.append(scene.client("cyd", *options, *scene.gate.options()))
         scene.gate.open(1)
         scene.wait_for_reports(2)
         assert scene.check_prefix() == 1
-        for partition in range(SHARDS):
-            scene.topics.log.unfollow(topic, partition)
-        admin = AdminClient({"bootstrap.servers": scene.federation.bootstrap})
-        name = table.full_name(scene.federation.name, topic)
-        admin.delete_topics([name])[name].result()
+        _delete(scene, topic, [*scene.servers, *(clients[:2] if topic in table.used_by("client") else ())])
         if gate_opens:
             scene.open_gates(2)
         _hear_of_the_deletion(scene.servers)
