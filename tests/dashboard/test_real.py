@@ -48,9 +48,12 @@ def test_a_federation_as_it_runs(federation: Federation, watched: Watched, tmp_p
         gate.open(number)
     expect(page.locator(".phase")).to_have_text("finished")
     expect(page.locator("#timeline .round")).to_have_count(4)
-    expect(page.locator('#people tr[data-name="ada"] .column-reports')).to_have_text("4")
     for process in (federation.processes[0], ada, bob, eve):
         process.result()
+    # Eve goes wrong in the first round only: in later ones she may be in before Ada, who then has not reported.
+    reports = ada.log.count("reported round=")
+    assert reports >= 1
+    expect(page.locator('#people tr[data-name="ada"] .column-reports')).to_have_text(str(reports))
 
     out = tmp_path / "report.html"
     report = federation.run("report", "report", "--out", str(out))
